@@ -1,0 +1,243 @@
+"""What goes over the wire between the SDK and the key server, defined once for both sides.
+
+Rules that hold for every model here:
+1. unknown fields are refused, and nothing is coerced from another type;
+2. every string and list has an upper bound;
+3. binary values are unpadded base64url, and decode to exactly the stated length;
+4. times are whole seconds since 1970-01-01 UTC.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from enum import StrEnum
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, StringConstraints
+
+PROBLEM_BASE = "urn:faceseal:problem:"
+"""Prefix of the `type` of every RFC 9457 problem document that the server sends."""
+MAX_RESPONSE_BYTES = 1 << 20
+"""No answer of the server is longer."""
+
+
+def encode_base64url(value: bytes) -> str:
+    """Unpadded base64url (RFC 7515, section 2)."""
+    return base64.urlsafe_b64encode(value).rstrip(b"=").decode("ascii")
+
+
+def decode_base64url(text: str) -> bytes:
+    """Strict inverse of `encode_base64url`: no padding, no foreign characters, canonical bits.
+
+    Raises ValueError.
+    """
+    try:
+        value = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, UnicodeEncodeError) as cause:
+        raise ValueError("not base64url") from cause
+    if encode_base64url(value) != text:
+        raise ValueError("not canonical base64url")
+    return value
+
+
+AS_BASE64URL = PlainSerializer(encode_base64url, return_type=str)
+
+
+def bytes_of(length: int) -> PlainValidator:
+    """Accepts exactly `length` bytes, or their base64url."""
+
+    def parse(value: object) -> bytes:
+        if isinstance(value, bytes):
+            decoded = value
+        elif isinstance(value, str) and len(value) == (length * 4 + 2) // 3:
+            decoded = decode_base64url(value)
+        else:
+            raise ValueError("not base64url of the right length")
+        if len(decoded) != length:
+            raise ValueError("wrong length")
+        return decoded
+
+    return PlainValidator(parse, json_schema_input_type=str)
+
+
+Digest = Annotated[bytes, bytes_of(32), AS_BASE64URL]
+PublicKey = Annotated[bytes, bytes_of(32), AS_BASE64URL]
+HpkeCiphertext = Annotated[bytes, bytes_of(32 + 32 + 16), AS_BASE64URL]
+"""X25519 encapsulation (32), encrypted image key (32), AEAD tag (16)."""
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("control characters are not allowed")
+    return text
+
+
+ShortText = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_printable)]
+Label = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._:/ -]+$")]
+Timestamp = Annotated[int, Field(ge=0, le=1 << 40)]
+
+
+class Message(BaseModel):
+    """Base of all wire models: strict, closed, immutable."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+
+def _uuid(value: object) -> UUID:
+    if isinstance(value, UUID):
+        return value
+    if isinstance(value, str) and len(value) == 36 and str(UUID(value)) == value:
+        return UUID(value)
+    raise ValueError("not a UUID")
+
+
+Identifier = Annotated[UUID, PlainValidator(_uuid, json_schema_input_type=str), PlainSerializer(str, return_type=str)]
+
+
+class Scope(StrEnum):
+    """What a token allows."""
+
+    KEYS_CREATE = "keys:create"
+    KEYS_RELEASE = "keys:release"
+    KEYS_ADMIN = "keys:admin"
+    GRANTS_REQUEST = "grants:request"
+    GRANTS_APPROVE = "grants:approve"
+    AUDIT_READ = "audit:read"
+
+
+class KeyState(StrEnum):
+    """Only an active key is released."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    DESTRUCTION_SCHEDULED = "destruction_scheduled"
+    DESTROYED = "destroyed"
+
+
+class GrantState(StrEnum):
+    """pending -> approved | denied; approved -> revoked | expired | exhausted."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+    DENIED = "denied"
+    REVOKED = "revoked"
+    EXPIRED = "expired"
+    EXHAUSTED = "exhausted"
+
+
+class CreateKey(Message):
+    """POST /v1/keys: make an image key and send it sealed to `recipient` (X25519)."""
+
+    recipient: PublicKey
+    labels: Annotated[dict[Label, Label], Field(max_length=16)] = {}
+
+
+class KeyInfo(Message):
+    """What the server says about a key; never the key itself."""
+
+    id: Identifier
+    state: KeyState
+    created_at: Timestamp
+    created_by: ShortText
+    labels: dict[Label, Label]
+    sealed_digest: Digest | None
+    """SHA-256 of the sealed photo's pixels, once bound."""
+
+
+class KeyCreated(Message):
+    """The new key, sealed for its creator alone."""
+
+    key: KeyInfo
+    sealed_key: HpkeCiphertext
+    """The image key, HPKE-sealed to the request's recipient."""
+
+
+class BindKey(Message):
+    """PUT /v1/keys/{id}/sealed: tie a key to the one photo that was sealed with it."""
+
+    sealed_digest: Digest
+
+
+class KeyPage(Message):
+    """The keys that the asker may see."""
+
+    keys: list[KeyInfo]
+
+
+class RequestGrant(Message):
+    """POST /v1/grants: ask to have keys released to the asker."""
+
+    key_ids: Annotated[list[Identifier], Field(min_length=1, max_length=100)]
+    purpose: ShortText
+    uses: Annotated[int, Field(ge=1, le=1000)] = 1
+    valid_for: Annotated[int, Field(ge=1, le=90 * 86400)] = 86400
+    """Seconds from the approval."""
+
+
+class Grant(Message):
+    """A grant as its requester or an approver sees it."""
+
+    id: Identifier
+    state: GrantState
+    key_ids: list[Identifier]
+    purpose: ShortText
+    requested_by: ShortText
+    requested_at: Timestamp
+    valid_for: int
+    uses_left: int
+    decided_by: ShortText | None
+    expires_at: Timestamp | None
+    """None until approved."""
+    token: Annotated[str, StringConstraints(max_length=4096)] | None
+    """The signed grant (JWT, typ restore-grant+jwt); only for its requester, once approved."""
+
+
+class GrantPage(Message):
+    """The grants that the asker may see."""
+
+    grants: list[Grant]
+
+
+class Release(Message):
+    """POST /v1/keys/{id}/release: one use of a grant."""
+
+    grant: Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+    recipient: PublicKey
+
+
+class Receipt(Message):
+    """Proof that a release is in the audit log (RFC 6962, section 2.1.1)."""
+
+    leaf: Annotated[str, StringConstraints(max_length=16384)]
+    """The entry's canonical JSON (RFC 8785); its UTF-8 bytes are the leaf."""
+    index: Annotated[int, Field(ge=0)]
+    inclusion_proof: Annotated[list[Digest], Field(max_length=63)]
+    checkpoint: Annotated[str, StringConstraints(max_length=4096)]
+    """C2SP tlog-checkpoint, signed."""
+
+
+class Released(Message):
+    """One image key for one request, and the proof that the release is logged."""
+
+    key_id: Identifier
+    sealed_key: HpkeCiphertext
+    receipt: Receipt
+
+
+class Checkpoint(Message):
+    """GET /v1/audit/checkpoint."""
+
+    checkpoint: Annotated[str, StringConstraints(max_length=4096)]
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem document (application/problem+json)."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    type: Annotated[str, StringConstraints(max_length=200)]
+    title: Annotated[str, StringConstraints(max_length=200)]
+    status: int
+    detail: Annotated[str, StringConstraints(max_length=1000)] = ""
