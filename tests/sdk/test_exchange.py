@@ -1,0 +1,81 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage.data import astronaut
+
+from faceseal import ode
+from faceseal.exchange import Exchange, Face
+from faceseal.keyed import KEYED_MAPS, ROTATION
+from faceseal.profiles import FAST
+from faceseal.weights import packaged_model
+
+MASK = np.zeros((16, 16), dtype=bool)
+MASK[3:15, 3:13] = True
+LANDMARKS = np.array([[4.7, 4.7], [10.9, 4.7], [7.9, 8.2], [5.3, 11.0], [10.5, 11.0]])
+
+
+def face(cell: int = 8, seed: int = 1) -> Face:
+    head = Image.fromarray(astronaut()[40:168, 160:288]).resize((16 * cell, 16 * cell), Image.Resampling.LANCZOS)
+    inside = np.ones((16, 16), dtype=bool)
+    return Face(np.asarray(head), MASK, inside, LANDMARKS, bytes([seed]) * 32, bytes([7]) * 32)
+
+
+def exchange(keyed_map=ROTATION) -> Exchange:
+    return Exchange(packaged_model(), ode.Solver(**vars(FAST.solver)), keyed_map)
+
+
+def decibel(one: np.ndarray, other: np.ndarray) -> float:
+    return 10 * np.log10(255**2 / np.mean((one.astype(float) - other) ** 2))
+
+
+@pytest.mark.parametrize("keyed_map", KEYED_MAPS, ids=lambda m: m.name)
+def test_restoring_the_8_bit_square_returns_the_face_and_another_key_does_not(keyed_map):
+    original, machine = face(), exchange(keyed_map)
+    (made,) = machine.anonymize([original])
+    sealed = replace(original, square=made)
+    (right,) = machine.restore([sealed])
+    (wrong,) = machine.restore([replace(sealed, stream_key=bytes(32))])
+    inside = original.masked_pixels
+    best = machine.carried(original)[inside]
+    assert made.dtype == np.uint8
+    assert decibel(best, right[inside]) > 30
+    assert decibel(best, wrong[inside]) < 25
+    assert decibel(best, made[inside]) < 25
+
+
+@pytest.mark.parametrize("cell", [4, 7, 8, 13, 32, 64])
+def test_pixels_outside_the_mask_never_change(cell):
+    original = face(cell)
+    (made,) = exchange().anonymize([original])
+    outside = ~original.masked_pixels
+    assert np.array_equal(made[outside], original.square[outside])
+    assert not np.array_equal(made, original.square)
+
+
+def test_small_faces_are_restored_within_what_their_cells_carry():
+    original, machine = face(cell=4), exchange()
+    (made,) = machine.anonymize([original])
+    (right,) = machine.restore([replace(original, square=made)])
+    inside = original.masked_pixels
+    assert decibel(machine.carried(original)[inside], right[inside]) > 28
+
+
+def test_a_batch_gives_each_face_what_it_gets_alone():
+    one, other, machine = face(seed=1), face(cell=5, seed=2), exchange()
+    together = machine.anonymize([one, other])
+    alone = machine.anonymize([other])
+    assert np.mean(together[1] != alone[0]) < 0.02
+
+
+def test_cells_beyond_the_photo_do_not_matter():
+    """What the edge's pixels are continued by differs between sealing and restoring."""
+    inside = np.ones((16, 16), dtype=bool)
+    inside[:, :5] = False
+    original = replace(face(), inside=inside, mask=MASK & inside)
+    noise = np.random.default_rng(0).integers(0, 256, original.square.shape, dtype=np.uint8)
+    beyond = np.repeat(np.repeat(~inside, 8, axis=0), 8, axis=1)[..., None]
+    changed = replace(original, square=np.where(beyond, noise, original.square))
+    (one,), (other,) = exchange().anonymize([original]), exchange().anonymize([changed])
+    assert np.array_equal(one[original.masked_pixels], other[original.masked_pixels])

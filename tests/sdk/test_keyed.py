@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.linalg import hadamard
+from scipy.stats import kstest
+
+from faceseal.keyed import (
+    KEYED_MAPS,
+    ROTATION,
+    SIGNFLIP,
+    Keystream,
+    draw_mixing,
+    hadamard_blocks,
+    mix,
+    unmix,
+)
+
+KEY = bytes(range(32))
+ALL_MAPS = pytest.mark.parametrize("keyed_map", KEYED_MAPS, ids=lambda m: m.name)
+
+
+def gaussian(seed: int = 0, rows: int = 32, cells: int = 118) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(rows, cells))
+
+
+@ALL_MAPS
+@given(
+    rows=st.integers(1, 40), cells=st.integers(1, 256), seed=st.integers(0, 99), key=st.binary(min_size=32, max_size=32)
+)
+def test_the_inverse_undoes_the_map_for_every_shape_and_key(keyed_map, rows, cells, seed, key):
+    noise = gaussian(seed, rows, cells)
+    there = keyed_map.forward(noise, Keystream(key))
+    assert np.abs(keyed_map.inverse(there, Keystream(key)) - noise).max() < 1e-5
+
+
+@pytest.mark.parametrize("cells", [1, 2, 3, 64, 118, 256])
+def test_mixing_is_an_orthogonal_map(cells):
+    mixing = draw_mixing((1, cells), Keystream(KEY))
+    matrix = np.concatenate([mix(row[None], mixing) for row in np.eye(cells)])
+    assert np.allclose(matrix @ matrix.T, np.eye(cells), atol=1e-10)
+    assert np.allclose(unmix(matrix[:1], mixing)[0], np.eye(cells)[0], atol=1e-10)
+
+
+def test_blocks_are_walsh_hadamard_transforms_of_the_binary_digits_of_the_length():
+    rows = gaussian(cells=22)
+    expected = np.concatenate(
+        [rows[:, :16] @ hadamard(16) / 4, rows[:, 16:20] @ hadamard(4) / 2, rows[:, 20:] @ hadamard(2) / np.sqrt(2)],
+        axis=1,
+    )
+    assert np.allclose(hadamard_blocks(rows), expected)
+
+
+@ALL_MAPS
+def test_one_flipped_key_bit_flips_half_of_the_signs(keyed_map):
+    noise = gaussian()
+    one = keyed_map.forward(noise, Keystream(KEY))
+    for bit in (0, 100, 255):
+        key = bytearray(KEY)
+        key[bit // 8] ^= 1 << bit % 8
+        other = keyed_map.forward(noise, Keystream(bytes(key)))
+        assert 0.46 < np.mean(np.sign(one) != np.sign(other)) < 0.54
+
+
+@ALL_MAPS
+def test_gaussian_noise_stays_gaussian(keyed_map):
+    assert kstest(keyed_map.forward(gaussian(), Keystream(KEY)).ravel(), "norm").pvalue > 0.01
+
+
+def test_sign_flips_show_every_magnitude_and_the_rotation_shows_none():
+    noise = gaussian()
+    flipped, rotated = (m.forward(noise, Keystream(KEY)) for m in (SIGNFLIP, ROTATION))
+    assert np.array_equal(np.abs(flipped), np.abs(noise))
+    assert abs(np.corrcoef(np.abs(rotated).ravel(), np.abs(noise).ravel())[0, 1]) < 0.05
+
+
+def test_the_rotation_hides_each_components_energy():
+    """A component that is much stronger than the others cannot be told afterwards."""
+    noise = gaussian()
+    noise[7] *= 1.6
+    strongest = [
+        np.argmax(np.linalg.norm(ROTATION.forward(noise, Keystream(bytes([k]) * 32)), axis=1)) for k in range(40)
+    ]
+    assert np.mean(np.array(strongest) == 7) < 0.25
+
+
+def test_an_error_of_the_carrier_does_not_grow():
+    noise, error = gaussian(), 0.01 * gaussian(1)
+    there = ROTATION.forward(noise, Keystream(KEY))
+    back = ROTATION.inverse(there + error, Keystream(KEY))
+    assert np.linalg.norm(back - noise) < 1.1 * np.linalg.norm(error)
+
+
+def test_the_keystream_is_chacha20_of_rfc_8439():
+    """Appendix A.1, test vector 1: key, nonce and counter all zero."""
+    first = Keystream(bytes(32)).integers(2)
+    assert first.tobytes().hex() == "76b8e0ada0f13d90405d6ae55386bd28"
+
+
+def test_uniform_and_normal_numbers_are_what_they_are_called():
+    assert kstest(Keystream(KEY).uniform(4000), "uniform").pvalue > 0.01
+    assert kstest(Keystream(KEY).normal(4000), "norm").pvalue > 0.01

@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+import torch
+
+from faceseal.errors import ModelError
+from faceseal.model import Condition, VelocityNetwork, landmark_maps, load_model, save_model
+from faceseal.weights import PACKAGED, packaged_model
+
+
+def test_a_saved_model_comes_back_with_its_latent_and_a_digest_of_its_bytes(tmp_path):
+    klt = packaged_model().klt
+    path = tmp_path / "model.safetensors"
+    save_model(path, VelocityNetwork(), klt, "test")
+    one, two = load_model(path), load_model(path)
+    assert one.name == "test"
+    assert one.digest == two.digest != packaged_model().digest
+    assert np.array_equal(one.klt.basis, klt.basis)
+    assert np.array_equal(one.klt.mean, klt.mean)
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "garbage", "truncated", "foreign"])
+def test_a_file_that_is_no_model_is_refused_in_one_line(tmp_path, damage):
+    path = tmp_path / "model.safetensors"
+    if damage == "foreign":
+        import safetensors.torch
+
+        safetensors.torch.save_file({"x": torch.zeros(3)}, path)
+    elif damage != "missing":
+        whole = PACKAGED.read_bytes()
+        path.write_bytes({"empty": b"", "garbage": b"not a model" * 99, "truncated": whole[: len(whole) // 2]}[damage])
+    with pytest.raises(ModelError) as caught:
+        load_model(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_velocity_is_zero_outside_the_mask():
+    mask = torch.zeros(1, 1, 16, 16)
+    mask[:, :, 4:12, 4:12] = 1
+    condition = Condition(torch.randn(1, 32, 16, 16) * (1 - mask), mask, torch.zeros(1, 5, 16, 16))
+    velocity = packaged_model().velocity(torch.randn(1, 32, 16, 16) * mask, 0.5, condition)
+    assert velocity.shape == (1, 32, 16, 16)
+    assert torch.equal(velocity * (1 - mask), torch.zeros_like(velocity))
+    assert velocity.abs().max() > 0
+
+
+def test_landmark_maps_peak_at_the_landmark_and_vanish_without_one():
+    points = torch.tensor([[[4.5, 9.5], [10.5, 2.5], [0.0, 0.0], [20.0, 5.0], [float("nan"), float("nan")]]])
+    maps = landmark_maps(points)[0]
+    assert maps[0, 9, 4] == 1.0
+    assert maps[1, 2, 10] == 1.0
+    assert maps[2].argmax() == 0
+    assert maps[3].max() < 0.01
+    assert maps[4].max() == 0
