@@ -1,0 +1,227 @@
+"""The header of a sealed file: how its faces were exchanged, for whoever holds the key.
+
+Everything in it is public.  It is authenticated by HMAC-SHA256 under a key derived from the
+image key, and names the exact pixels by their digest.  Integers are big endian; the layout
+is fixed but for the list of faces.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import math
+import struct
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faceseal.errors import HeaderAltered, SealedFileError, WrongKey
+from faceseal.imagekey import ImageKey
+
+MAGIC = b"FACESEAL"
+VERSION = 1
+MAX_FACES = 1000
+MAX_SIDE = 1 << 20
+"""Largest width or height that a header may state, in pixels."""
+MAX_CELL = 64
+GRID = 16
+KEYED_MAP_NAMES = ("signflip", "rotation")
+"""The maps of faceseal.keyed, by their numbers in the header."""
+LANDMARK_UNIT = 64
+"""Landmarks are stored in 1/64 of a cell."""
+MAC_BYTES = 32
+NONCE_BYTES = 16
+
+_FIXED = struct.Struct(">8sBB16s32s32sBBHBHBII32sH")
+_FACE = struct.Struct(">iiB10h32s16sH")
+_CAPSULE_FLAG = 1
+_GRAYSCALE_FLAG = 2
+
+MAX_HEADER_BYTES = _FIXED.size + MAX_FACES * _FACE.size + MAC_BYTES
+
+
+@dataclass(frozen=True, eq=False)
+class FaceRecord:
+    """One exchanged face.
+
+    x, y: top left corner of the face square in the photo, in pixels, possibly outside;
+    cell: pixels per side of one of its 16 x 16 cells; mask: (16, 16) bool, the cells that
+    were replaced; landmarks: (5, 2) in cells from the square's corner, on multiples of
+    1/64; nonce: 16 bytes, public; fidelity: dB of the mask's pixels when restored from the
+    8-bit pixels alone, as measured when the photo was sealed.
+    """
+
+    x: int
+    y: int
+    cell: int
+    mask: NDArray[np.bool_]
+    landmarks: NDArray[np.float64]
+    nonce: bytes
+    fidelity: float
+
+    @property
+    def side(self) -> int:
+        """Side of the face square in pixels."""
+        return GRID * self.cell
+
+
+@dataclass(frozen=True)
+class SolverRecord:
+    """The time grid and the inversion's limits, as stored; see faceseal.ode.Solver."""
+
+    steps: int
+    start: float
+    bend: float
+    tolerance: float
+    iterations: int
+
+
+@dataclass(frozen=True, eq=False)
+class Header:
+    """All that a sealed file says about itself."""
+
+    key_id: UUID
+    commitment: bytes
+    model_digest: bytes
+    keyed_map: int
+    solver: SolverRecord
+    width: int
+    height: int
+    pixel_digest: bytes
+    grayscale: bool
+    capsule: bool
+    faces: tuple[FaceRecord, ...] = field(default=())
+
+    @property
+    def keyed_map_name(self) -> str:
+        """Name of the map in faceseal.keyed."""
+        return KEYED_MAP_NAMES[self.keyed_map]
+
+    @property
+    def fidelity(self) -> float:
+        """dB of the worst face when restored from the pixels alone."""
+        return min(face.fidelity for face in self.faces)
+
+
+def pixel_digest(pixels: NDArray[np.uint8]) -> bytes:
+    """SHA-256 of width and height (4 bytes each) and the RGB bytes of (H, W, 3) pixels, row by row."""
+    height, width, _ = pixels.shape
+    return hashlib.sha256(struct.pack(">II", width, height) + np.ascontiguousarray(pixels).tobytes()).digest()
+
+
+def key_commitment(key: ImageKey) -> bytes:
+    """32 bytes that fit one image key only and say nothing about it."""
+    return key.derive(b"faceseal/1 commitment", salt=key.key_id.bytes)
+
+
+def encode_header(header: Header, key: ImageKey) -> bytes:
+    """The header's bytes with their authentication code."""
+    solver = header.solver
+    parts = [
+        _FIXED.pack(
+            MAGIC,
+            VERSION,
+            header.capsule * _CAPSULE_FLAG | header.grayscale * _GRAYSCALE_FLAG,
+            header.key_id.bytes,
+            header.commitment,
+            header.model_digest,
+            header.keyed_map,
+            solver.steps,
+            round(solver.start * 1e4),
+            round(solver.bend * 10),
+            round(solver.tolerance * 1e5),
+            solver.iterations,
+            header.width,
+            header.height,
+            header.pixel_digest,
+            len(header.faces),
+        )
+    ]
+    for face in header.faces:
+        landmarks = np.rint(face.landmarks * LANDMARK_UNIT).astype(int).ravel()
+        bits = np.packbits(face.mask.ravel()).tobytes()
+        hundredths = min(round(face.fidelity * 100), 0xFFFF)
+        parts.append(_FACE.pack(face.x, face.y, face.cell, *landmarks, bits, face.nonce, hundredths))
+    body = b"".join(parts)
+    return body + _mac(body, key)
+
+
+def parse_header(content: bytes) -> Header:
+    """Read a header strictly; its authentication code is checked by `authenticate_header`.
+
+    Raises SealedFileError if anything is not as docs/envelope.md says.
+    """
+    if len(content) < _FIXED.size + MAC_BYTES or content[:8] != MAGIC:
+        raise SealedFileError("the faceseal header is cut short or is not one; get the file again from its source")
+    if content[8] != VERSION:
+        raise SealedFileError(f"the file's header has version {content[8]}, this faceseal reads {VERSION}; update it")
+    fields = _FIXED.unpack_from(content)
+    _, _, flags, key_id, commitment, model_digest, keyed_map, steps, start, bend, tolerance, iterations = fields[:12]
+    width, height, pixels, count = fields[12:]
+    if len(content) != _FIXED.size + count * _FACE.size + MAC_BYTES:
+        raise _malformed(f"its length does not fit {count} faces")
+    if not 1 <= count <= MAX_FACES or flags > 3 or not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
+        raise _malformed("the number of faces, the flags or the size of the photo are impossible")
+    if keyed_map >= len(KEYED_MAP_NAMES):
+        raise _malformed(f"there is no keyed map {keyed_map}")
+    if not (steps and iterations and 0 < start < 10_000 and 5 <= bend <= 50 and tolerance):
+        raise _malformed("the solver's settings are impossible")
+    faces = tuple(_parse_face(content, _FIXED.size + i * _FACE.size, width, height) for i in range(count))
+    solver = SolverRecord(steps, start / 1e4, bend / 10, tolerance / 1e5, iterations)
+    return Header(
+        UUID(bytes=key_id),
+        commitment,
+        model_digest,
+        keyed_map,
+        solver,
+        width,
+        height,
+        pixels,
+        bool(flags & _GRAYSCALE_FLAG),
+        bool(flags & _CAPSULE_FLAG),
+        faces,
+    )
+
+
+def _parse_face(content: bytes, offset: int, width: int, height: int) -> FaceRecord:
+    x, y, cell, *landmarks, bits, nonce, hundredths = _FACE.unpack_from(content, offset)
+    side = GRID * cell
+    if not 1 <= cell <= MAX_CELL or not (-side < x < width and -side < y < height):
+        raise _malformed("a face square lies outside of the photo")
+    mask = np.unpackbits(np.frombuffer(bits, np.uint8)).astype(bool).reshape(GRID, GRID)
+    if not mask.any():
+        raise _malformed("a face has an empty mask")
+    points = np.array(landmarks, dtype=np.float64).reshape(5, 2) / LANDMARK_UNIT
+    return FaceRecord(x, y, cell, mask, points, nonce, hundredths / 100)
+
+
+def authenticate_header(content: bytes, header: Header, key: ImageKey) -> None:
+    """Check the key against the commitment, then the header against its code.
+
+    Raises WrongKey or HeaderAltered.
+    """
+    if not hmac.compare_digest(header.commitment, key_commitment(key)):
+        raise WrongKey(f"this is not the key that the photo was sealed with (it names key {header.key_id})")
+    if not hmac.compare_digest(content[-MAC_BYTES:], _mac(content[:-MAC_BYTES], key)):
+        raise HeaderAltered("the file's header was altered after sealing; use an untouched copy")
+
+
+def quantize_landmarks(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Landmarks (5, 2) in cells, moved to what a header can hold."""
+    limit = (2**15 - 1) / LANDMARK_UNIT
+    return np.clip(np.rint(points * LANDMARK_UNIT) / LANDMARK_UNIT, -limit, limit)
+
+
+def quantize_fidelity(decibel: float) -> float:
+    """A fidelity as a header holds it: hundredths of a dB, rounded down."""
+    return math.floor(min(decibel, 655.0) * 100) / 100
+
+
+def _mac(body: bytes, key: ImageKey) -> bytes:
+    return hmac.digest(key.derive(b"faceseal/1 header mac", salt=key.key_id.bytes), body, "sha256")
+
+
+def _malformed(what: str) -> SealedFileError:
+    return SealedFileError(f"the faceseal header is malformed: {what}; get the file again from its source")

@@ -1,0 +1,64 @@
+import json
+from pathlib import Path
+from uuid import UUID
+
+import numpy as np
+import pytest
+
+from faceseal.envelope.capsule import open_capsule, seal_capsule
+from faceseal.errors import CapsuleAltered
+from faceseal.imagekey import ImageKey
+
+VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "envelope.json").read_text())
+KEY = ImageKey(UUID("0192f0c1-2345-7678-9abc-def012345678"), bytes(range(32)))
+HEADER = b"header bytes"
+NONCE = bytes(12)
+
+
+def pictures() -> list[np.ndarray]:
+    random = np.random.default_rng(0)
+    return [random.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in ((48, 32), (20, 64))]
+
+
+SIZES = [(32, 48), (64, 20)]
+
+
+def sealed() -> bytes:
+    return seal_capsule(pictures(), HEADER, KEY, NONCE)
+
+
+def test_pictures_come_back_bit_exact():
+    for one, other in zip(open_capsule(sealed(), HEADER, KEY, SIZES), pictures(), strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_the_published_capsule_opens():
+    (picture,) = open_capsule(bytes.fromhex(VECTORS["capsule"]), bytes.fromhex(VECTORS["header"]), KEY, [(4, 3)])
+    assert picture.ravel().tolist() == list(range(36))
+
+
+@pytest.mark.parametrize("position", [0, 11, 12, 400, -17, -1])
+def test_an_altered_byte_is_noticed(position):
+    content = bytearray(sealed())
+    content[position] ^= 1
+    with pytest.raises(CapsuleAltered):
+        open_capsule(bytes(content), HEADER, KEY, SIZES)
+
+
+def test_a_capsule_opens_with_its_own_header_and_key_only():
+    other = ImageKey(KEY.key_id, bytes(32))
+    for header, key in ((b"other header", KEY), (HEADER, other)):
+        with pytest.raises(CapsuleAltered):
+            open_capsule(sealed(), header, key, SIZES)
+
+
+@pytest.mark.parametrize("content", [b"", bytes(27), bytes(28)])
+def test_a_capsule_that_is_too_short_is_refused(content):
+    with pytest.raises(CapsuleAltered):
+        open_capsule(content, HEADER, KEY, SIZES)
+
+
+@pytest.mark.parametrize("sizes", [[], SIZES[:1], [*SIZES, (1, 1)], [(48, 32), (64, 20)]])
+def test_pictures_must_be_those_that_the_header_names(sizes):
+    with pytest.raises(CapsuleAltered):
+        open_capsule(sealed(), HEADER, KEY, sizes)

@@ -1,0 +1,172 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+from uuid import UUID
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from faceseal.envelope.header import (
+    KEYED_MAP_NAMES,
+    MAX_HEADER_BYTES,
+    FaceRecord,
+    Header,
+    SolverRecord,
+    authenticate_header,
+    encode_header,
+    key_commitment,
+    parse_header,
+    pixel_digest,
+    quantize_fidelity,
+    quantize_landmarks,
+)
+from faceseal.errors import HeaderAltered, SealedFileError, WrongKey
+from faceseal.imagekey import ImageKey
+from faceseal.keyed import KEYED_MAPS
+from faceseal.latent import GRID
+from faceseal.profiles import PROFILES
+
+VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "envelope.json").read_text())
+KEY = ImageKey(UUID("0192f0c1-2345-7678-9abc-def012345678"), bytes(range(32)))
+
+
+def face(**changes) -> FaceRecord:
+    mask = np.zeros((16, 16), dtype=bool)
+    mask[3:14, 4:12] = True
+    landmarks = np.array([[4.5, 4.625], [10.75, 4.5], [7.5, 8], [5.25, 11], [10.5, 11.015625]])
+    return replace(FaceRecord(-16, 40, 8, mask, landmarks, bytes(range(16)), 39.25), **changes)
+
+
+def header(**changes) -> Header:
+    made = Header(
+        key_id=KEY.key_id,
+        commitment=key_commitment(KEY),
+        model_digest=b"\x11" * 32,
+        keyed_map=1,
+        solver=SolverRecord(12, 0.04, 1.5, 1e-3, 8),
+        width=640,
+        height=480,
+        pixel_digest=b"\x22" * 32,
+        grayscale=False,
+        capsule=True,
+        faces=(face(), face(x=300, y=-8, cell=9, fidelity=41.0)),
+    )
+    return replace(made, **changes)
+
+
+def same(one: Header, other: Header) -> bool:
+    fixed = all(getattr(one, n) == getattr(other, n) for n in Header.__annotations__ if n != "faces")
+    faces = [
+        (f.x, f.y, f.cell, f.mask.tolist(), f.landmarks.tolist(), f.nonce, f.fidelity)
+        for f in (*one.faces, *other.faces)
+    ]
+    return fixed and len(one.faces) == len(other.faces) and faces[: len(one.faces)] == faces[len(one.faces) :]
+
+
+def test_a_header_comes_back_from_its_bytes():
+    content = encode_header(header(), KEY)
+    assert same(parse_header(content), header())
+    authenticate_header(content, parse_header(content), KEY)
+
+
+def test_the_bytes_are_those_of_the_published_vector():
+    assert encode_header(header(), KEY).hex() == VECTORS["header"]
+    assert key_commitment(KEY).hex() == VECTORS["commitment"]
+
+
+def test_every_profile_survives_the_header_unchanged():
+    for profile in PROFILES.values():
+        made = header(solver=profile.solver)
+        assert parse_header(encode_header(made, KEY)).solver == profile.solver
+
+
+@pytest.mark.parametrize("bit", range(0, 8 * 300, 37))
+def test_every_flipped_bit_is_noticed(bit):
+    content = bytearray(encode_header(header(), KEY))
+    content[bit // 8] ^= 1 << bit % 8
+    with pytest.raises((SealedFileError, WrongKey, HeaderAltered)):
+        authenticate_header(bytes(content), parse_header(bytes(content)), KEY)
+
+
+def test_an_altered_field_is_reported_as_an_altered_header():
+    genuine = encode_header(header(), KEY)
+    forged = encode_header(header(width=641), KEY)[:-32] + genuine[-32:]
+    with pytest.raises(HeaderAltered):
+        authenticate_header(forged, parse_header(forged), KEY)
+
+
+def test_another_key_is_refused_by_the_commitment():
+    content = encode_header(header(), KEY)
+    flipped = ImageKey(KEY.key_id, bytes([1, *range(1, 32)]))
+    with pytest.raises(WrongKey, match="not the key"):
+        authenticate_header(content, parse_header(content), flipped)
+
+
+@pytest.mark.parametrize("length", [0, 7, 8, 100, 200, -1, 10_000])
+def test_a_cut_or_padded_header_is_refused(length):
+    content = encode_header(header(), KEY)
+    content = content[:length] if length < len(content) else content.ljust(length, b"\0")
+    with pytest.raises(SealedFileError):
+        parse_header(content)
+
+
+@given(st.binary(max_size=600))
+def test_garbage_is_refused_and_never_crashes(content):
+    for candidate in (content, encode_header(header(), KEY)[:8] + content):
+        with pytest.raises(SealedFileError):
+            parse_header(candidate)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"faces": ()}, "impossible"),
+        ({"width": 0}, "impossible"),
+        ({"height": 1 << 21}, "impossible"),
+        ({"keyed_map": 9}, "keyed map 9"),
+        ({"solver": SolverRecord(0, 0.04, 1.5, 1e-3, 8)}, "solver"),
+        ({"solver": SolverRecord(12, 1.0, 1.5, 1e-3, 8)}, "solver"),
+        ({"faces": (face(x=640),)}, "outside"),
+        ({"faces": (face(cell=0),)}, "outside"),
+        ({"faces": (face(mask=np.zeros((16, 16), bool)),)}, "empty mask"),
+    ],
+)
+def test_an_impossible_field_is_refused_by_name(changes, words):
+    with pytest.raises(SealedFileError, match=words):
+        parse_header(encode_header(header(**changes), KEY))
+
+
+def test_a_later_version_asks_for_an_update():
+    content = bytearray(encode_header(header(), KEY))
+    content[8] = 2
+    with pytest.raises(SealedFileError, match="update"):
+        parse_header(bytes(content))
+
+
+def test_the_number_of_faces_is_bounded():
+    content = bytearray(encode_header(header(), KEY))
+    assert len(content) < MAX_HEADER_BYTES
+    with pytest.raises(SealedFileError):
+        parse_header(bytes(content[:-32]) + bytes(MAX_HEADER_BYTES))
+
+
+def test_the_pixel_digest_covers_size_and_every_pixel():
+    pixels = np.arange(36, dtype=np.uint8).reshape(3, 4, 3)
+    changed = pixels.copy()
+    changed[2, 3, 2] ^= 1
+    digests = {pixel_digest(p) for p in (pixels, changed, pixels.reshape(4, 3, 3))}
+    assert len(digests) == 3
+    assert pixel_digest(pixels).hex() == VECTORS["pixel_digest"]
+
+
+def test_landmarks_and_fidelity_are_rounded_to_what_the_header_holds():
+    points = np.array([[0.013, 1000.0]] * 5)
+    assert quantize_landmarks(points)[0].tolist() == [1 / 64, (2**15 - 1) / 64]
+    assert quantize_fidelity(39.999) == 39.99
+
+
+def test_numbers_in_the_header_mean_what_the_generator_means():
+    assert tuple(m.name for m in KEYED_MAPS) == KEYED_MAP_NAMES
+    assert header().faces[0].side == GRID * 8
