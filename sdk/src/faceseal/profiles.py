@@ -1,0 +1,35 @@
+"""How thoroughly a photo is sealed: named settings, with what they were measured to reach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from faceseal.envelope.header import SolverRecord
+from faceseal.errors import PhotoError
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Settings of one anonymization.
+
+    solver: how the ODE is integrated; least_fidelity: dB in the mask that restoring from
+    the 8-bit pixels alone must reach, or another nonce is drawn; attempts: nonces per face.
+    """
+
+    name: str
+    solver: SolverRecord
+    least_fidelity: float
+    attempts: int
+
+
+FAST = Profile("fast", SolverRecord(8, 0.04, 1.5, 3e-3, 6), 28.0, 4)
+DEFAULT = Profile("default", SolverRecord(12, 0.04, 1.5, 1e-3, 8), 32.0, 4)
+BEST = Profile("best", SolverRecord(24, 0.02, 1.5, 5e-4, 10), 34.0, 6)
+PROFILES = {profile.name: profile for profile in (FAST, DEFAULT, BEST)}
+
+
+def profile_named(name: str) -> Profile:
+    """The profile of this name.  Raises PhotoError with the names there are."""
+    if name not in PROFILES:
+        raise PhotoError(f"there is no profile {name!r}; choose one of {', '.join(PROFILES)}")
+    return PROFILES[name]
