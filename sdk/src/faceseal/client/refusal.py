@@ -1,0 +1,61 @@
+"""Which error an unsuccessful HTTP answer of the key server means."""
+
+from __future__ import annotations
+
+from faceseal import wire
+from faceseal.client.parse import parse_message
+from faceseal.errors import (
+    AccessDenied,
+    KeySourceError,
+    RequestRejected,
+    ServerMisbehaved,
+    ServerUnavailable,
+    UnknownKey,
+)
+
+LONGEST_DETAIL = 300
+"""Characters of a server's own words that an error repeats."""
+_BUSY = frozenset({429, 502, 503, 504})
+"""May come from a proxy in front of the server, and then without a problem document."""
+
+
+def refusal(url: str, status: int, media_type: str, body: bytes) -> KeySourceError:
+    """The error to raise for an answer that is not the expected success.
+
+    Only an RFC 9457 problem document speaks for the key server; any other page with, say,
+    status 404 means that something else listens at `url`.
+    """
+    if status in _BUSY:
+        return ServerUnavailable(f"the key server at {url} cannot serve now (HTTP {status}); try again later")
+    if 300 <= status < 400:
+        return ServerMisbehaved(f"the key server at {url} redirects elsewhere; give the URL that it really has")
+    problem = _problem(status, media_type, body)
+    if problem is None:
+        return ServerMisbehaved(f"{url} answered HTTP {status} in a way that no key server does; check the URL")
+    if status == 401:
+        return AccessDenied("the key server does not accept the token: it is wrong, expired or for another server")
+    if status == 403:
+        return AccessDenied(
+            "the key server refuses: the token, the grant or the key's state does not allow this; "
+            "its operator finds the reason in the audit log"
+        )
+    if status == 404:
+        return UnknownKey("the key server has no such key or grant, or does not show it to this token")
+    if status in (409, 413, 422):
+        return RequestRejected(f"the key server rejects the request: {_own_words(problem)}")
+    return ServerMisbehaved(f"the key server at {url} failed (HTTP {status}); ask its operator")
+
+
+def _problem(status: int, media_type: str, body: bytes) -> wire.Problem | None:
+    if media_type != "application/problem+json":
+        return None
+    try:
+        problem = parse_message(wire.Problem, body)
+    except ValueError:
+        return None
+    return problem if problem.status == status else None
+
+
+def _own_words(problem: wire.Problem) -> str:
+    words = "".join(character if character.isprintable() else " " for character in problem.detail or problem.title)
+    return words if len(words) <= LONGEST_DETAIL else words[: LONGEST_DETAIL - 1] + "…"

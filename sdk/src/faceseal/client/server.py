@@ -1,0 +1,191 @@
+"""The key server as a source of image keys, and its grants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import TypeVar
+from uuid import UUID
+
+import httpx
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from pydantic import ValidationError
+
+from faceseal import translog, wire
+from faceseal.client.connection import Connection
+from faceseal.client.granttoken import as_grant_id, grant_id_of
+from faceseal.client.receipt import verify_continues, verify_receipt
+from faceseal.errors import AccessDenied, RequestRejected, ServerMisbehaved
+from faceseal.imagekey import ImageKey
+from faceseal.keytransport import creation_info, open_key, release_info
+
+Request = TypeVar("Request", bound=wire.Message)
+
+_NOT_APPROVED = {
+    wire.GrantState.PENDING: "is not approved yet; somebody else must approve it (faceseal grants approve)",
+    wire.GrantState.DENIED: "was denied; ask its approver, or request another",
+    wire.GrantState.REVOKED: "was revoked; request another",
+    wire.GrantState.EXPIRED: "has expired; request another",
+    wire.GrantState.EXHAUSTED: "is used up; request another",
+    wire.GrantState.APPROVED: "belongs to somebody else; request one of your own",
+}
+
+
+class KeyServer:
+    """A `KeySource` over HTTP (see `faceseal.wire` for the protocol).  For one thread at a time.
+
+    `url` is https, or http on this machine itself; `token` is a bearer access token; `timeout`
+    limits each call as a whole, in seconds.  With `log_key` (a verifier key, or its text) every
+    release must prove that it is in the audit log, or the key is not used.
+
+    Every method raises: ServerUnavailable (no answer, or not in time), ServerMisbehaved (an
+    answer outside the protocol), AccessDenied (401 and 403), UnknownKey (404), RequestRejected
+    (409, 413, 422, and requests that the protocol does not allow); the constructor raises
+    KeySourceError if the settings make no sense and TransparencyError for a malformed `log_key`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str,
+        log_key: translog.VerifierKey | str | None = None,
+        timeout: float = 10.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._log_key = translog.VerifierKey.parse(log_key) if isinstance(log_key, str) else log_key
+        self._connection = Connection(url, token, timeout, transport)
+        self._checkpoint: translog.Checkpoint | None = None
+        self.last_receipt: wire.Receipt | None = None
+        """The receipt of the latest release; kept also if it proved wrong, as evidence."""
+
+    def __repr__(self) -> str:
+        return f"KeyServer({self._connection.url!r})"
+
+    def __enter__(self) -> KeyServer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def create(self, labels: Mapping[str, str] | None = None) -> ImageKey:
+        """A new image key, which the server keeps under these labels."""
+        private = X25519PrivateKey.generate()
+        recipient = private.public_key().public_bytes_raw()
+        request = _request(wire.CreateKey, recipient=recipient, labels=dict(labels or {}))
+        answer = self._connection.send("POST", "/v1/keys", request, 201, wire.KeyCreated)
+        return ImageKey(answer.key.id, open_key(answer.sealed_key, private, creation_info(answer.key.id)))
+
+    def bind(self, key_id: UUID, sealed_digest: bytes) -> None:
+        """Tie the key to a photo; RequestRejected if it is tied to another."""
+        request = _request(wire.BindKey, sealed_digest=sealed_digest)
+        info = self._connection.send("PUT", f"/v1/keys/{key_id}/sealed", request, 200, wire.KeyInfo)
+        if _about(info, key_id).sealed_digest != sealed_digest:
+            raise ServerMisbehaved("the key server did not bind the key to this photo; ask its operator")
+
+    def release(self, key_id: UUID, grant: str | None) -> ImageKey:
+        """The key, using the grant once.  `grant` is a grant's token, or the id of one of your own.
+
+        Raises also AccessDenied without a usable grant, and TransparencyError if the receipt
+        does not prove the release.
+        """
+        if grant is None:
+            raise AccessDenied(f"this key needs a grant; ask for one: faceseal grants request {key_id} --purpose TEXT")
+        grant_id, token = self._resolve(grant)
+        private = X25519PrivateKey.generate()
+        recipient = private.public_key().public_bytes_raw()
+        request = _request(wire.Release, grant=token, recipient=recipient)
+        answer = self._connection.send("POST", f"/v1/keys/{key_id}/release", request, 200, wire.Released)
+        if answer.key_id != key_id:
+            raise ServerMisbehaved("the key server released another key than the one asked for; ask its operator")
+        self.last_receipt = answer.receipt
+        if self._log_key is not None:
+            checkpoint = verify_receipt(answer.receipt, key_id, grant_id, recipient, self._log_key)
+            verify_continues(self._checkpoint, checkpoint)
+            self._checkpoint = checkpoint
+        return ImageKey(key_id, open_key(answer.sealed_key, private, release_info(key_id, grant_id)))
+
+    def info(self, key_id: UUID) -> wire.KeyInfo:
+        """What the server says about a key."""
+        return _about(self._connection.get(f"/v1/keys/{key_id}", wire.KeyInfo), key_id)
+
+    def list_keys(self) -> Sequence[wire.KeyInfo]:
+        """The keys that the token may see."""
+        return self._connection.get("/v1/keys", wire.KeyPage).keys
+
+    def revoke_key(self, key_id: UUID) -> wire.KeyInfo:
+        """From the next request on, the key is not released any more."""
+        return _about(self._connection.send("POST", f"/v1/keys/{key_id}/revoke", None, 200, wire.KeyInfo), key_id)
+
+    def request_grant(
+        self, key_ids: Sequence[UUID], purpose: str, *, uses: int = 1, valid_for: int = 86400
+    ) -> wire.Grant:
+        """Ask for keys: each use releases one key; `valid_for` counts seconds from the approval."""
+        request = _request(wire.RequestGrant, key_ids=list(key_ids), purpose=purpose, uses=uses, valid_for=valid_for)
+        return self._connection.send("POST", "/v1/grants", request, 201, wire.Grant)
+
+    def grant(self, grant_id: UUID) -> wire.Grant:
+        """A grant; with its token if it is approved and your own."""
+        return _about(self._connection.get(f"/v1/grants/{grant_id}", wire.Grant), grant_id)
+
+    def list_grants(self) -> Sequence[wire.Grant]:
+        """The grants that the token may see."""
+        return self._connection.get("/v1/grants", wire.GrantPage).grants
+
+    def approve_grant(self, grant_id: UUID) -> wire.Grant:
+        """Allow what the grant asks for; not for its requester."""
+        return self._decide(grant_id, "approve")
+
+    def deny_grant(self, grant_id: UUID) -> wire.Grant:
+        """Refuse what the grant asks for."""
+        return self._decide(grant_id, "deny")
+
+    def revoke_grant(self, grant_id: UUID) -> wire.Grant:
+        """From the next request on, an approved grant releases nothing any more."""
+        return self._decide(grant_id, "revoke")
+
+    def _decide(self, grant_id: UUID, verb: str) -> wire.Grant:
+        return _about(self._connection.send("POST", f"/v1/grants/{grant_id}/{verb}", None, 200, wire.Grant), grant_id)
+
+    def _resolve(self, grant: str) -> tuple[UUID, str]:
+        """Id and token of what the user passed as a grant."""
+        own = as_grant_id(grant)
+        if own is None:
+            try:
+                return grant_id_of(grant), grant
+            except ValueError:
+                raise AccessDenied(
+                    "this is not a grant; give its id or its token (see: faceseal grants list)"
+                ) from None
+        answer = self.grant(own)
+        if answer.token is None:
+            raise AccessDenied(f"the grant {own} {_NOT_APPROVED[answer.state]}")
+        try:
+            if grant_id_of(answer.token) != own:
+                raise ValueError
+        except ValueError:
+            raise ServerMisbehaved("the key server sent no token of the grant asked for; ask its operator") from None
+        return own, answer.token
+
+
+Described = TypeVar("Described", wire.KeyInfo, wire.Grant)
+
+
+def _about(answer: Described, asked: UUID) -> Described:
+    if answer.id != asked:
+        raise ServerMisbehaved("the key server answered about something else than was asked for; ask its operator")
+    return answer
+
+
+def _request(model: type[Request], **fields: object) -> Request:
+    try:
+        return model(**fields)
+    except ValidationError as error:
+        wrong = sorted({str(problem["loc"][0]) for problem in error.errors(include_input=False, include_url=False)})
+        raise RequestRejected(f"the key server's protocol does not allow this: {', '.join(wrong)}") from None
