@@ -1,0 +1,185 @@
+import json
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from faceseal import wire
+from faceseal.wire import decode_base64url, encode_base64url
+
+KEY_ID = "01890000-0000-7000-8000-000000000001"
+GRANT_ID = "01890000-0000-7000-8000-00000000000a"
+ZEROS = "A" * 43
+
+# One valid instance of every message, as JSON.  What faceseal 0.1 sends, later versions must read.
+EXAMPLES = {
+    wire.CreateKey: {"recipient": ZEROS, "labels": {"album": "2026/summer"}},
+    wire.KeyInfo: {
+        "id": KEY_ID,
+        "state": "active",
+        "created_at": 1_700_000_000,
+        "created_by": "anna",
+        "labels": {},
+        "sealed_digest": None,
+    },
+    wire.BindKey: {"sealed_digest": ZEROS},
+    wire.RequestGrant: {"key_ids": [KEY_ID], "purpose": "court order", "uses": 2, "valid_for": 3600},
+    wire.Grant: {
+        "id": GRANT_ID,
+        "state": "approved",
+        "key_ids": [KEY_ID],
+        "purpose": "court order",
+        "requested_by": "anna",
+        "requested_at": 1_700_000_000,
+        "valid_for": 3600,
+        "uses_left": 2,
+        "decided_by": "ben",
+        "expires_at": 1_700_003_600,
+        "token": "a.b.c",
+    },
+    wire.Release: {"grant": "a.b.c", "recipient": ZEROS},
+    wire.Receipt: {"leaf": "{}", "index": 0, "inclusion_proof": [ZEROS], "checkpoint": "log\n1\n"},
+    wire.Checkpoint: {"checkpoint": "log\n1\n"},
+}
+EXAMPLES[wire.KeyCreated] = {"key": EXAMPLES[wire.KeyInfo], "sealed_key": "A" * 107}
+EXAMPLES[wire.KeyPage] = {"keys": [EXAMPLES[wire.KeyInfo]]}
+EXAMPLES[wire.GrantPage] = {"grants": [EXAMPLES[wire.Grant]]}
+EXAMPLES[wire.Released] = {"key_id": KEY_ID, "sealed_key": "A" * 107, "receipt": EXAMPLES[wire.Receipt]}
+MODELS = pytest.mark.parametrize("model", EXAMPLES, ids=lambda model: model.__name__)
+
+
+def test_every_message_has_an_example():
+    messages = {value for value in vars(wire).values() if isinstance(value, type) and issubclass(value, wire.Message)}
+    assert messages - {wire.Message} == set(EXAMPLES)
+
+
+@MODELS
+def test_a_message_survives_the_wire_byte_for_byte(model):
+    text = json.dumps(EXAMPLES[model], separators=(",", ":"), ensure_ascii=False)
+    assert model.model_validate_json(text).model_dump_json() == text
+
+
+@MODELS
+def test_an_unknown_field_is_refused(model):
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        model.model_validate_json(json.dumps(EXAMPLES[model] | {"surprise": 1}))
+
+
+@MODELS
+def test_no_field_is_coerced_from_another_type(model):
+    for name, value in EXAMPLES[model].items():
+        wrong = str(value) if isinstance(value, int) else 7
+        with pytest.raises(ValidationError):
+            model.model_validate_json(json.dumps(EXAMPLES[model] | {name: wrong}))
+
+
+@MODELS
+def test_a_message_cannot_be_changed(model):
+    message = model.model_validate_json(json.dumps(EXAMPLES[model]))
+    name = next(iter(EXAMPLES[model]))
+    with pytest.raises(ValidationError):
+        setattr(message, name, None)
+
+
+def test_an_error_does_not_repeat_what_was_sent():
+    with pytest.raises(ValidationError) as caught:
+        wire.Release.model_validate_json('{"grant": 5, "recipient": "a-secret-thing"}')
+    assert "a-secret-thing" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "change"),
+    [
+        (wire.CreateKey, {"labels": {str(number): "x" for number in range(17)}}),
+        (wire.CreateKey, {"labels": {"line\nbreak": "x"}}),
+        (wire.CreateKey, {"labels": {"": "x"}}),
+        (wire.CreateKey, {"labels": {"x" * 65: "x"}}),
+        (wire.CreateKey, {"recipient": "A" * 42}),
+        (wire.CreateKey, {"recipient": ZEROS + "="}),
+        (wire.CreateKey, {"recipient": "A" * 42 + "B"}),
+        (wire.CreateKey, {"recipient": "+" * 43}),
+        (wire.CreateKey, {"recipient": "ä" * 43}),
+        (wire.RequestGrant, {"key_ids": []}),
+        (wire.RequestGrant, {"key_ids": [KEY_ID] * 101}),
+        (wire.RequestGrant, {"key_ids": [KEY_ID.upper().replace("0189", "ABCD")]}),
+        (wire.RequestGrant, {"key_ids": [KEY_ID.replace("-", "")]}),
+        (wire.RequestGrant, {"purpose": ""}),
+        (wire.RequestGrant, {"purpose": "x" * 201}),
+        (wire.RequestGrant, {"purpose": "bell\x07"}),
+        (wire.RequestGrant, {"purpose": "right-to-left\u202e"}),
+        (wire.RequestGrant, {"uses": 0}),
+        (wire.RequestGrant, {"uses": 1001}),
+        (wire.RequestGrant, {"uses": True}),
+        (wire.RequestGrant, {"uses": 1.0}),
+        (wire.RequestGrant, {"valid_for": 0}),
+        (wire.RequestGrant, {"valid_for": 90 * 86400 + 1}),
+        (wire.Release, {"grant": ""}),
+        (wire.Release, {"grant": "x" * 4097}),
+        (wire.KeyInfo, {"created_at": -1}),
+        (wire.KeyInfo, {"created_at": 1 << 50}),
+        (wire.KeyInfo, {"state": "lost"}),
+        (wire.Receipt, {"index": -1}),
+        (wire.Receipt, {"inclusion_proof": [ZEROS] * 64}),
+        (wire.Receipt, {"leaf": "x" * 16385}),
+        (wire.Receipt, {"checkpoint": "x" * 4097}),
+        (wire.KeyCreated, {"sealed_key": "A" * 106}),
+    ],
+)
+def test_values_out_of_bounds_are_refused(model, change):
+    with pytest.raises(ValidationError):
+        model.model_validate_json(json.dumps(EXAMPLES[model] | change))
+
+
+def test_only_defaults_may_be_left_out():
+    for model, example in EXAMPLES.items():
+        optional = (
+            {"labels"} if model is wire.CreateKey else {"uses", "valid_for"} if model is wire.RequestGrant else set()
+        )
+        for name in example:
+            rest = json.dumps({key: value for key, value in example.items() if key != name})
+            if name in optional:
+                model.model_validate_json(rest)
+            else:
+                with pytest.raises(ValidationError, match="Field required"):
+                    model.model_validate_json(rest)
+
+
+def test_binary_values_are_bytes_inside_and_base64url_outside():
+    message = wire.BindKey(sealed_digest=bytes(32))
+    assert message.sealed_digest == bytes(32)
+    assert json.loads(message.model_dump_json()) == {"sealed_digest": ZEROS}
+    with pytest.raises(ValidationError):
+        wire.BindKey(sealed_digest=bytes(31))
+
+
+def test_identifiers_are_canonical_uuids():
+    identifier = TypeAdapter(wire.Identifier)
+    assert identifier.validate_json(f'"{KEY_ID}"') == UUID(KEY_ID)
+    for text in (KEY_ID.replace("-", ""), f"{{{KEY_ID}}}", f"urn:uuid:{KEY_ID}", "g" * 36, "{" + KEY_ID[1:-1] + "}"):
+        with pytest.raises(ValidationError):
+            identifier.validate_json(json.dumps(text))
+
+
+@given(st.binary(max_size=200))
+def test_base64url_is_reversible(value):
+    assert decode_base64url(encode_base64url(value)) == value
+
+
+@given(st.text(alphabet="AZaz09-_+/= \n\u0661", max_size=12))
+def test_base64url_is_canonical(text):
+    try:
+        value = decode_base64url(text)
+    except ValueError:
+        return
+    assert encode_base64url(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(b"", ""), (b"f", "Zg"), (b"fo", "Zm8"), (b"foo", "Zm9v"), (b"\xfb\xff", "-_8")]
+)
+def test_base64url_is_the_rfcs(value, text):
+    # RFC 4648, section 10, without padding; the last one has the two characters that differ from base64.
+    assert encode_base64url(value) == text
+    assert decode_base64url(text) == value
