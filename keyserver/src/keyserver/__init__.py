@@ -1,0 +1,1 @@
+"""faceseal key server: keys, grants, releases, audit."""

@@ -1,0 +1,42 @@
+"""What can be asked of the server, and which scopes allow to ask for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from faceseal.wire import Scope
+
+
+class Action(StrEnum):
+    """The values appear in the audit log, followed by how it ended: ``release.denied``."""
+
+    START_LOG = "log.start"
+    CREATE_TENANT = "tenant.create"
+    CREATE_KEY = "key.create"
+    BIND_KEY = "key.bind"
+    READ_KEYS = "key.read"
+    REVOKE_KEY = "key.revoke"
+    REQUEST_GRANT = "grant.request"
+    READ_GRANTS = "grant.read"
+    APPROVE_GRANT = "grant.approve"
+    DENY_GRANT = "grant.deny"
+    REVOKE_GRANT = "grant.revoke"
+    RELEASE = "release"
+    READ_AUDIT = "audit.read"
+
+
+SCOPES: Mapping[Action, frozenset[Scope]] = {
+    Action.CREATE_KEY: frozenset({Scope.KEYS_CREATE}),
+    Action.BIND_KEY: frozenset({Scope.KEYS_CREATE}),
+    Action.READ_KEYS: frozenset({Scope.KEYS_CREATE, Scope.KEYS_RELEASE, Scope.KEYS_ADMIN}),
+    Action.REVOKE_KEY: frozenset({Scope.KEYS_ADMIN}),
+    Action.REQUEST_GRANT: frozenset({Scope.GRANTS_REQUEST}),
+    Action.READ_GRANTS: frozenset({Scope.GRANTS_REQUEST, Scope.GRANTS_APPROVE, Scope.KEYS_RELEASE}),
+    Action.APPROVE_GRANT: frozenset({Scope.GRANTS_APPROVE}),
+    Action.DENY_GRANT: frozenset({Scope.GRANTS_APPROVE}),
+    Action.REVOKE_GRANT: frozenset({Scope.GRANTS_REQUEST, Scope.GRANTS_APPROVE, Scope.KEYS_RELEASE}),
+    Action.RELEASE: frozenset({Scope.KEYS_RELEASE}),
+    Action.READ_AUDIT: frozenset({Scope.AUDIT_READ}),
+}
+"""Any one of the scopes is enough.  What is missing here is not for callers, but for the operator."""

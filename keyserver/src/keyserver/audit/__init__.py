@@ -1,0 +1,15 @@
+"""The audit log: an RFC 6962 Merkle tree of canonical JSON entries, kept in the database."""
+
+from keyserver.audit.entry import Entry, Outcome
+from keyserver.audit.log import Appended, LogSigner, append, current_checkpoint, prove_consistency, prove_inclusion
+
+__all__ = [
+    "Appended",
+    "Entry",
+    "LogSigner",
+    "Outcome",
+    "append",
+    "current_checkpoint",
+    "prove_consistency",
+    "prove_inclusion",
+]

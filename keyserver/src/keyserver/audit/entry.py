@@ -1,0 +1,83 @@
+"""One entry of the audit log, and its canonical bytes (RFC 8785)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+import rfc8785
+
+from faceseal.wire import encode_base64url
+from keyserver.actions import Action
+
+VERSION = 1
+OPERATOR = "(operator)"
+"""The actor of what is done on the server's own machine."""
+
+
+class Outcome(StrEnum):
+    """How an action ended."""
+
+    ALLOWED = "allowed"
+    DENIED = "denied"
+    FAILED = "failed"
+    """Policy allowed it, and the server could not do it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """Who did or was refused what, and when (seconds since 1970).  Holds no secret: leaves are shown."""
+
+    at: int
+    action: Action
+    outcome: Outcome
+    actor: str
+    tenant: str | None = None
+    token_id: UUID | None = None
+    """`jti` of the access token."""
+    key_id: UUID | None = None
+    key_ids: tuple[UUID, ...] = ()
+    grant_id: UUID | None = None
+    kek_epoch: int | None = None
+    sealed_digest: bytes | None = None
+    recipient: bytes | None = None
+    purpose: str | None = None
+    uses: int | None = None
+    valid_for: int | None = None
+    expires_at: int | None = None
+    uses_left: int | None = None
+    reason: str | None = None
+
+    def leaf(self, index: int) -> str:
+        """Canonical JSON with the entry's index, so that a moved entry shows by itself."""
+        fields: dict[str, str | int | list[str] | None] = {
+            "version": VERSION,
+            "index": index,
+            "at": self.at,
+            "event": f"{self.action.value}.{self.outcome.value}",
+            "actor": self.actor,
+            "tenant": self.tenant,
+            "token": _text(self.token_id),
+            "key": _text(self.key_id),
+            "keys": [str(key_id) for key_id in self.key_ids] or None,
+            "grant": _text(self.grant_id),
+            "kek_epoch": self.kek_epoch,
+            "sealed_digest": _binary(self.sealed_digest),
+            "recipient": _binary(self.recipient),
+            "purpose": self.purpose,
+            "uses": self.uses,
+            "valid_for": self.valid_for,
+            "expires_at": self.expires_at,
+            "uses_left": self.uses_left,
+            "reason": self.reason,
+        }
+        return rfc8785.dumps({name: value for name, value in fields.items() if value is not None}).decode()
+
+
+def _text(identifier: UUID | None) -> str | None:
+    return None if identifier is None else str(identifier)
+
+
+def _binary(value: bytes | None) -> str | None:
+    return None if value is None else encode_base64url(value)

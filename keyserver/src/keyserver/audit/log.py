@@ -1,0 +1,103 @@
+"""Appending to the log and proving what is in it.  Every function costs O(log n).
+
+`append` runs in the transaction of the effect that it records: either both are on disk or
+neither.  Checkpoints are signed only after the commit, so that none is ever signed for a
+tree that was rolled back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy.orm import Session
+
+from faceseal.translog import Checkpoint, VerifierKey, leaf_hash, node_hash, sign_checkpoint
+from keyserver.audit import tree
+from keyserver.audit.entry import Entry
+from keyserver.errors import SetupError
+from keyserver.store import log as rows
+from keyserver.store.tables import EntryRow, LogRow, NodeRow
+
+
+@dataclass(frozen=True)
+class Appended:
+    """A new entry, its inclusion proof, and the unsigned checkpoint that ends with it."""
+
+    leaf: str
+    index: int
+    inclusion_proof: list[bytes]
+    checkpoint: Checkpoint
+
+
+class LogSigner:
+    """Signs the log's checkpoints; the log's origin is the signature's name as well."""
+
+    def __init__(self, private: Ed25519PrivateKey, origin: str) -> None:
+        self._private = private
+        self.verifier_key = VerifierKey(origin, private.public_key().public_bytes_raw())
+
+    def sign(self, checkpoint: Checkpoint) -> str:
+        """The checkpoint as a signed note.  To be called for committed trees only."""
+        return sign_checkpoint(checkpoint, self._private, self.verifier_key.name)
+
+
+def start(session: Session, origin: str, public_key: bytes) -> None:
+    """Create the empty log."""
+    session.add(LogRow(id=1, origin=origin, public_key=public_key, size=0))
+    session.flush()
+
+
+def append(session: Session, entry: Entry) -> Appended:
+    """Add an entry in the session's transaction; waits while another one appends."""
+    head = rows.head_for_append(session)
+    index = head.size
+    leaf = entry.leaf(index)
+    session.add(EntryRow(entry_index=index, leaf=leaf))
+    completed = tree.new_nodes(index)
+    left_siblings = [(level, position - 1) for level, position in completed[:-1]]
+    stored = rows.nodes(session, left_siblings)
+    node = leaf_hash(leaf.encode())
+    for (level, position), sibling in zip(completed, [*left_siblings, None], strict=True):
+        session.add(NodeRow(level=level, position=position, hash=node))
+        if sibling is not None:
+            node = node_hash(stored[sibling], node)
+    head.size = index + 1
+    session.flush()
+    proof = prove_inclusion(session, index, head.size)
+    return Appended(leaf, index, proof, _checkpoint(session, head))
+
+
+def prove_inclusion(session: Session, index: int, size: int) -> list[bytes]:
+    """Proof that entry `index` is in the tree of the first `size` entries (RFC 6962, 2.1.1).
+
+    Raises ValueError if there is no such entry.
+    """
+    return _hashes(session, tree.inclusion_path(index, size))
+
+
+def prove_consistency(session: Session, old_size: int, size: int) -> list[bytes]:
+    """Proof that the tree of `size` entries continues the one of `old_size` (RFC 6962, 2.1.2).
+
+    Raises ValueError unless ``0 <= old_size <= size``.
+    """
+    return _hashes(session, tree.consistency_path(old_size, size))
+
+
+def current_checkpoint(session: Session) -> Checkpoint:
+    """The unsigned checkpoint of everything that is committed.  Raises SetupError before the log is started."""
+    head = rows.head(session)
+    if head is None:
+        raise SetupError("the audit log was never started; run: keyserver init")
+    return _checkpoint(session, head)
+
+
+def _checkpoint(session: Session, head: LogRow) -> Checkpoint:
+    return Checkpoint(head.origin, head.size, _hashes(session, [(0, head.size)])[0])
+
+
+def _hashes(session: Session, ranges: Sequence[tree.Range]) -> list[bytes]:
+    wanted = {node for leaves in ranges for node in tree.perfect_subtrees(leaves)}
+    stored = rows.nodes(session, wanted)
+    return [tree.range_hash(leaves, stored) for leaves in ranges]

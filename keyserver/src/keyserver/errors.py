@@ -1,0 +1,48 @@
+"""One tree of errors: everything that the key server raises on purpose is a `KeyServerError`.
+
+Five of them are answers to a request, and `keyserver.problems` gives each its status and its
+stable problem `type`; `SetupError` is for the operator.  No message holds a key, a token or
+a grant.
+"""
+
+from __future__ import annotations
+
+
+class KeyServerError(Exception):
+    """Base of all errors of this package; never raised itself."""
+
+
+class Unauthenticated(KeyServerError):
+    """The access token is missing or does not count."""
+
+
+class AccessDenied(KeyServerError):
+    """Policy says no.  Carries no reason: the audit log has it, and the caller learns none."""
+
+
+class NotFound(KeyServerError):
+    """There is no such thing, or it is another tenant's; the caller cannot tell which."""
+
+
+class Conflict(KeyServerError):
+    """The thing is in a state in which this cannot be done to it."""
+
+
+class RequestInvalid(KeyServerError):
+    """The request itself is wrong."""
+
+
+class Unavailable(KeyServerError):
+    """The server cannot answer now; nothing was released."""
+
+
+class StoreUnavailable(Unavailable):
+    """The database refused or did not answer, so nothing was written."""
+
+
+class WrapBroken(Unavailable):
+    """Wrapped bytes do not open: altered, swapped, or wrapped by another root."""
+
+
+class SetupError(KeyServerError):
+    """The installation is not usable; the message tells the operator what to do."""

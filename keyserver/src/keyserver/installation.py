@@ -1,0 +1,133 @@
+"""An installation on disk: creating it, extending it, opening it to work with.
+
+The three key files and the database belong together.  Key files are made only as long as
+the database knows no log: later a missing one is an error, for a new one would lose every
+key, or start a log that nobody expects.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy.orm import Session
+
+from keyserver import audit, keywrap
+from keyserver.actions import Action
+from keyserver.audit import Entry, LogSigner, Outcome
+from keyserver.audit.entry import OPERATOR
+from keyserver.audit.log import start
+from keyserver.errors import SetupError, WrapBroken
+from keyserver.ids import RANDOM_BYTES, uuid7
+from keyserver.keywrap import FileRoot, Root
+from keyserver.secretfile import SECRET_BYTES, create_secret, read_secret
+from keyserver.service.ports import Ports
+from keyserver.settings import NAME, Settings
+from keyserver.store import log, queries, schema
+from keyserver.store.database import Database
+from keyserver.store.tables import KekRow, TenantRow
+from keyserver.tokens import BuiltinIssuer
+
+FIRST_EPOCH = 1
+
+
+def initialise(settings: Settings, tenant: str, now: int) -> Ports:
+    """Create what is missing: folder, key files, schema, log and tenant; and open the result.
+
+    Running it again changes nothing, brings an older schema up to date, or adds a tenant.
+    Raises SetupError, StoreUnavailable.
+    """
+    _prepare_folder(settings)
+    database = Database(settings.url)
+    schema.upgrade(database)
+    with database.reading() as session:
+        started = log.head(session) is not None
+    if not started:
+        for path in (settings.root_key_file, settings.issuer_key_file, settings.log_key_file):
+            if not path.exists():
+                create_secret(path, os.urandom(SECRET_BYTES))
+    root = FileRoot.read(settings.root_key_file, os.urandom)
+    log_key = _signing_key(settings.log_key_file)
+    with database.writing() as session:
+        if not started:
+            start(session, f"{NAME}/{os.urandom(4).hex()}", log_key.public_key().public_bytes_raw())
+            audit.append(session, Entry(at=now, action=Action.START_LOG, outcome=Outcome.ALLOWED, actor=OPERATOR))
+        if not queries.tenant_exists(session, tenant):
+            _add_tenant(session, root, tenant, now)
+    database.close()
+    return open_ports(settings)
+
+
+def open_ports(settings: Settings, clock: Callable[[], int] | None = None) -> Ports:
+    """Everything that the service works with, checked to belong together.
+
+    Raises SetupError if something is missing, does not fit, or the schema is not current.
+    """
+    if settings.database_url is None and not settings.database_file.exists():
+        raise SetupError(f"there is no key server in {settings.data}; run: keyserver init --data {settings.data}")
+    database = Database(settings.url)
+    if not schema.is_current(database):
+        raise SetupError("the database does not have the schema of this version; run: keyserver init")
+    root = FileRoot.read(settings.root_key_file, os.urandom)
+    issuer = BuiltinIssuer(_signing_key(settings.issuer_key_file), settings.issuer, settings.audience)
+    log_key = _signing_key(settings.log_key_file)
+    with database.reading() as session:
+        head = log.head(session)
+        if head is None:
+            raise SetupError("the database holds no audit log; run: keyserver init")
+        if head.public_key != log_key.public_key().public_bytes_raw():
+            raise SetupError(f"{settings.log_key_file} is not the key that this log was started with")
+        _check_root(session, root, settings)
+    return Ports(
+        database=database,
+        root=root,
+        issuer=issuer,
+        signer=LogSigner(log_key, head.origin),
+        clock=clock or (lambda: int(time.time())),
+        new_id=lambda: uuid7(time.time_ns() // 1_000_000, os.urandom(RANDOM_BYTES)),
+        random=os.urandom,
+    )
+
+
+def _prepare_folder(settings: Settings) -> None:
+    try:
+        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if settings.database_url is None:
+            # Made here for its mode; SQLite gives its other files the same one.
+            settings.database_file.touch(mode=0o600, exist_ok=True)
+    except OSError as cause:
+        raise SetupError(f"cannot use {settings.data} as the data folder: {cause.strerror}") from None
+
+
+def _signing_key(path: Path) -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(read_secret(path))
+
+
+def _add_tenant(session: Session, root: Root, tenant: str, now: int) -> None:
+    wrapped = keywrap.wrap_new_kek(root, tenant, FIRST_EPOCH, os.urandom)
+    session.add(TenantRow(name=tenant, created_at=now))
+    session.flush()
+    session.add(KekRow(tenant=tenant, epoch=FIRST_EPOCH, wrapped=wrapped, created_at=now))
+    created = Entry(
+        at=now,
+        action=Action.CREATE_TENANT,
+        outcome=Outcome.ALLOWED,
+        actor=OPERATOR,
+        tenant=tenant,
+        kek_epoch=FIRST_EPOCH,
+    )
+    audit.append(session, created)
+
+
+def _check_root(session: Session, root: Root, settings: Settings) -> None:
+    for row in queries.all_keks(session):
+        try:
+            keywrap.open_kek(root, row.wrapped, row.tenant, row.epoch)
+        except WrapBroken:
+            raise SetupError(
+                f"{settings.root_key_file} does not open the key of tenant {row.tenant}, epoch {row.epoch}: "
+                "it is another root, or the database was altered"
+            ) from None

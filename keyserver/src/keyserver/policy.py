@@ -1,0 +1,190 @@
+"""Who may do what: pure functions from facts to `Allowed` or `Denied(reason)`.
+
+Rules:
+1. a caller needs one of the action's scopes, and acts within the own tenant only;
+2. a key is bound to a photo by whoever created it;
+3. nobody decides on a grant of their own;
+4. a key is released only while it is active, to the requester of an approved grant that
+   names it, is not over and has uses left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+from faceseal.wire import GrantState, KeyState, Scope
+from keyserver.actions import SCOPES, Action
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who is asking, as the access token says."""
+
+    subject: str
+    tenant: str
+    scopes: frozenset[Scope]
+    token_id: UUID
+
+
+@dataclass(frozen=True)
+class KeyFacts:
+    """What decisions about a key depend on."""
+
+    id: UUID
+    tenant: str
+    state: KeyState
+    created_by: str
+    sealed_digest: bytes | None
+
+
+@dataclass(frozen=True)
+class GrantFacts:
+    """What decisions about a grant depend on.
+
+    `state` is the stored one: pending, approved, denied or revoked.  Expired and exhausted
+    follow from time and uses; see `grant_state`.
+    """
+
+    id: UUID
+    tenant: str
+    state: GrantState
+    requested_by: str
+    key_ids: frozenset[UUID]
+    uses_left: int
+    expires_at: int | None
+
+
+class Reason(StrEnum):
+    """Why not.  For the audit log; what the caller sees is decided elsewhere."""
+
+    SCOPE_MISSING = "scope_missing"
+    TENANT_UNKNOWN = "tenant_unknown"
+    KEY_UNKNOWN = "key_unknown"
+    KEY_NOT_ACTIVE = "key_not_active"
+    KEY_NOT_SUSPENDABLE = "key_not_suspendable"
+    KEY_BOUND_OTHERWISE = "key_bound_otherwise"
+    NOT_KEY_CREATOR = "not_key_creator"
+    GRANT_UNKNOWN = "grant_unknown"
+    GRANT_NOT_PENDING = "grant_not_pending"
+    GRANT_NOT_APPROVED = "grant_not_approved"
+    OWN_GRANT = "own_grant"
+    GRANT_TOKEN_REFUSED = "grant_token_refused"
+    NOT_GRANT_REQUESTER = "not_grant_requester"
+    KEY_NOT_IN_GRANT = "key_not_in_grant"
+    GRANT_PENDING = "grant_pending"
+    GRANT_DENIED = "grant_denied"
+    GRANT_REVOKED = "grant_revoked"
+    GRANT_EXPIRED = "grant_expired"
+    GRANT_EXHAUSTED = "grant_exhausted"
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """Yes."""
+
+
+@dataclass(frozen=True)
+class Denied:
+    """No, and why."""
+
+    reason: Reason
+
+
+Decision = Allowed | Denied
+
+_RELEASE_REFUSED_IN: dict[GrantState, Reason] = {
+    GrantState.PENDING: Reason.GRANT_PENDING,
+    GrantState.DENIED: Reason.GRANT_DENIED,
+    GrantState.REVOKED: Reason.GRANT_REVOKED,
+    GrantState.EXPIRED: Reason.GRANT_EXPIRED,
+    GrantState.EXHAUSTED: Reason.GRANT_EXHAUSTED,
+}
+
+
+def grant_state(grant: GrantFacts, now: int) -> GrantState:
+    """The state at `now` (seconds since 1970): an approved grant ends by its uses or its time."""
+    if grant.state is not GrantState.APPROVED:
+        return grant.state
+    if grant.uses_left <= 0:
+        return GrantState.EXHAUSTED
+    if grant.expires_at is None or now >= grant.expires_at:
+        return GrantState.EXPIRED
+    return GrantState.APPROVED
+
+
+def decide_scope(caller: Caller, action: Action) -> Decision:
+    """Whether the token allows to ask for this at all."""
+    if caller.scopes & SCOPES.get(action, frozenset()):
+        return Allowed()
+    return Denied(Reason.SCOPE_MISSING)
+
+
+def decide_key_access(caller: Caller, key: KeyFacts) -> Decision:
+    """Whether the key exists as far as this caller is concerned."""
+    if key.tenant != caller.tenant:
+        return Denied(Reason.KEY_UNKNOWN)
+    return Allowed()
+
+
+def decide_bind(caller: Caller, key: KeyFacts, sealed_digest: bytes) -> Decision:
+    """Whether the key may be tied to the photo with this digest: once, by its creator."""
+    if key.created_by != caller.subject:
+        return Denied(Reason.NOT_KEY_CREATOR)
+    if key.state is not KeyState.ACTIVE:
+        return Denied(Reason.KEY_NOT_ACTIVE)
+    if key.sealed_digest is not None and key.sealed_digest != sealed_digest:
+        return Denied(Reason.KEY_BOUND_OTHERWISE)
+    return Allowed()
+
+
+def decide_suspension(key: KeyFacts) -> Decision:
+    """Whether the key can be suspended; what is already suspended can be suspended again."""
+    if key.state in (KeyState.ACTIVE, KeyState.SUSPENDED):
+        return Allowed()
+    return Denied(Reason.KEY_NOT_SUSPENDABLE)
+
+
+def decide_grant_access(caller: Caller, grant: GrantFacts) -> Decision:
+    """Whether the grant exists as far as this caller is concerned: it is their own, or they approve."""
+    if grant.tenant != caller.tenant:
+        return Denied(Reason.GRANT_UNKNOWN)
+    if grant.requested_by != caller.subject and Scope.GRANTS_APPROVE not in caller.scopes:
+        return Denied(Reason.GRANT_UNKNOWN)
+    return Allowed()
+
+
+def decide_approval(caller: Caller, grant: GrantFacts) -> Decision:
+    """Whether the caller may approve or deny the grant."""
+    if grant.requested_by == caller.subject:
+        return Denied(Reason.OWN_GRANT)
+    if grant.state is not GrantState.PENDING:
+        return Denied(Reason.GRANT_NOT_PENDING)
+    return Allowed()
+
+
+def decide_revocation(grant: GrantFacts, now: int) -> Decision:
+    """Whether the grant can be revoked; what is already revoked can be revoked again."""
+    if grant_state(grant, now) in (GrantState.APPROVED, GrantState.REVOKED):
+        return Allowed()
+    return Denied(Reason.GRANT_NOT_APPROVED)
+
+
+def decide_release(caller: Caller, key: KeyFacts, grant: GrantFacts, now: int) -> Decision:
+    """Whether the key may be released to the caller under the grant at `now`."""
+    scope = decide_scope(caller, Action.RELEASE)
+    if isinstance(scope, Denied):
+        return scope
+    if key.tenant != caller.tenant:
+        return Denied(Reason.KEY_UNKNOWN)
+    if grant.tenant != caller.tenant or grant.requested_by != caller.subject:
+        return Denied(Reason.NOT_GRANT_REQUESTER)
+    if key.id not in grant.key_ids:
+        return Denied(Reason.KEY_NOT_IN_GRANT)
+    if key.state is not KeyState.ACTIVE:
+        return Denied(Reason.KEY_NOT_ACTIVE)
+    state = grant_state(grant, now)
+    if state is not GrantState.APPROVED:
+        return Denied(_RELEASE_REFUSED_IN[state])
+    return Allowed()

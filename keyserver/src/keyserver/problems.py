@@ -1,0 +1,101 @@
+"""Errors as RFC 9457 problem documents.
+
+What happened inside never shows: a denial reads the same whatever its reason, and a bug is a
+500 without details.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from faceseal.wire import PROBLEM_BASE, Problem
+from keyserver.errors import (
+    AccessDenied,
+    Conflict,
+    KeyServerError,
+    NotFound,
+    RequestInvalid,
+    Unauthenticated,
+    Unavailable,
+)
+
+MEDIA_TYPE = "application/problem+json"
+_LONGEST_DETAIL = 500
+_log = logging.getLogger(__name__)
+
+_KINDS: dict[type[KeyServerError], tuple[int, str, str]] = {
+    Unauthenticated: (401, "unauthenticated", "A valid access token is needed"),
+    AccessDenied: (403, "denied", "Not allowed"),
+    NotFound: (404, "not-found", "Not found"),
+    Conflict: (409, "conflict", "Not possible in the present state"),
+    RequestInvalid: (422, "invalid", "The request is not valid"),
+    Unavailable: (503, "unavailable", "The server cannot answer now"),
+}
+_TELLS_DETAIL = (NotFound, Conflict, RequestInvalid)
+_OTHER_STATUS = {400: "invalid", 404: "not-found", 405: "method-not-allowed", 413: "too-large"}
+
+
+def problem(status: int, kind: str, title: str, detail: str = "", headers: dict[str, str] | None = None) -> Response:
+    """One problem document; `kind` ends its type."""
+    document = Problem(type=PROBLEM_BASE + kind, title=title, status=status, detail=detail[:_LONGEST_DETAIL])
+    return Response(document.model_dump_json(), status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def too_large(limit: int) -> Response:
+    """The answer to a body over the limit (bytes)."""
+    return problem(413, "too-large", "The request is too large", f"at most {limit} bytes are read")
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of the app with a problem document."""
+    app.add_exception_handler(KeyServerError, _on_key_server_error)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(Exception, _on_bug)
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI's `responses` for these statuses."""
+    titles = {status: title for status, _, title in _KINDS.values()} | {413: "The request is too large"}
+    return {
+        status: {"description": titles[status], "content": {MEDIA_TYPE: {"schema": _SCHEMA}}} for status in statuses
+    }
+
+
+_SCHEMA = Problem.model_json_schema()
+
+
+def _on_key_server_error(_request: Request, error: Exception) -> Response:
+    for known, (status, kind, title) in _KINDS.items():
+        if isinstance(error, known):
+            if status == HTTPStatus.SERVICE_UNAVAILABLE:
+                _log.error("%s: %s", type(error).__name__, error)
+            headers = {"WWW-Authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else None
+            return problem(status, kind, title, str(error) if isinstance(error, _TELLS_DETAIL) else "", headers)
+    return _on_bug(_request, error)
+
+
+def _on_validation_error(_request: Request, error: Exception) -> Response:
+    found: Sequence[Any] = error.errors() if isinstance(error, RequestValidationError) else ()
+    # Where and what only: pydantic also keeps the input, and it may be a grant.
+    places = (f"{'.'.join(str(part)[:64] for part in each['loc'][:4])}: {each['msg']}" for each in found[:5])
+    return problem(422, "invalid", "The request is not valid", "; ".join(places))
+
+
+def _on_http_exception(_request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    headers = dict(error.headers) if isinstance(error, HTTPException) and error.headers else None
+    return problem(status, _OTHER_STATUS.get(status, "http"), HTTPStatus(status).phrase, headers=headers)
+
+
+def _on_bug(_request: Request, error: Exception) -> Response:
+    # The type alone: a message may quote what it choked on.
+    _log.error("unhandled %s", type(error).__name__)
+    return problem(500, "internal", "The server failed")

@@ -1,0 +1,72 @@
+"""Who is calling: the bearer access token (RFC 6750), verified before the body is parsed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response, Security
+from fastapi.routing import APIRoute
+from fastapi.security import HTTPBearer
+
+from keyserver import problems
+from keyserver.actions import SCOPES, Action
+from keyserver.errors import Unauthenticated
+from keyserver.policy import Caller
+from keyserver.service.ports import Ports
+
+_DOCUMENTED_SCHEME = HTTPBearer(bearerFormat="JWT", description="Access token (RFC 9068)", auto_error=False)
+"""For OpenAPI only: it accepts everything, `AuthenticatedRoute` has verified the token by then."""
+
+
+class AuthenticatedRoute(APIRoute):
+    """A route that nobody enters without a valid token, not even with a broken body."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """See APIRoute."""
+        inner = super().get_route_handler()
+
+        async def authenticated(request: Request) -> Response:
+            ports: Ports = request.app.state.ports
+            token = _bearer_token(request)
+            request.state.caller = ports.issuer.verify_access(token, ports.clock()).caller()
+            return await inner(request)
+
+        return authenticated
+
+
+def _bearer_token(request: Request) -> str:
+    headers = request.headers.getlist("authorization")
+    scheme, _, token = headers[0].partition(" ") if len(headers) == 1 else ("", "", "")
+    if scheme.lower() != "bearer":
+        raise Unauthenticated("there is no bearer token")
+    return token
+
+
+def authenticated_router(prefix: str, tag: str) -> APIRouter:
+    """A router all of whose routes are authenticated."""
+    return APIRouter(prefix=prefix, tags=[tag], route_class=AuthenticatedRoute)
+
+
+def documentation(action: Action, *statuses: int) -> dict[str, Any]:
+    """OpenAPI's words on an action: which scopes it takes, and how it can fail."""
+    scopes = sorted(SCOPES[action])
+    return {
+        "description": f"Scope: {' or '.join(f'`{scope.value}`' for scope in scopes)}.",
+        "dependencies": [Security(_DOCUMENTED_SCHEME, scopes=[scope.value for scope in scopes])],
+        "responses": problems.documented(401, 403, *statuses, 503),
+    }
+
+
+def _ports(request: Request) -> Ports:
+    ports: Ports = request.app.state.ports
+    return ports
+
+
+def _caller(request: Request) -> Caller:
+    caller: Caller = request.state.caller
+    return caller
+
+
+WithPorts = Annotated[Ports, Depends(_ports)]
+WithCaller = Annotated[Caller, Depends(_caller)]

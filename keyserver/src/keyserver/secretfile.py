@@ -1,0 +1,44 @@
+"""Files that hold one secret of 32 bytes, readable by their owner alone."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from keyserver.errors import SetupError
+
+SECRET_BYTES = 32
+
+
+def create_secret(path: Path, secret: bytes) -> None:
+    """Write a new file with mode 0600, durably.  Raises SetupError if one is there."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as cause:
+        raise SetupError(f"cannot create {path}: {cause.strerror}") from None
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(secret)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_secret(path: Path) -> bytes:
+    """The 32 bytes of the file.
+
+    Raises SetupError if it is missing, readable by others than its owner, or of another length.
+    """
+    try:
+        with path.open("rb") as file:
+            # The mode of the open file, not of the path: nobody can swap it in between.
+            mode = os.fstat(file.fileno()).st_mode
+            secret = file.read(SECRET_BYTES + 1)
+    except OSError as cause:
+        raise SetupError(f"cannot read {path}: {cause.strerror}") from None
+    if not stat.S_ISREG(mode):
+        raise SetupError(f"{path} is not a regular file")
+    if mode & 0o077:
+        raise SetupError(f"{path} is open to others than its owner; run: chmod 600 {path}")
+    if len(secret) != SECRET_BYTES:
+        raise SetupError(f"{path} does not hold exactly {SECRET_BYTES} bytes; restore it from its backup")
+    return secret

@@ -1,0 +1,1 @@
+"""What the server does: create, bind, suspend and release keys; request and decide on grants."""

@@ -1,0 +1,106 @@
+"""The frame of every request: decide, act and record in one transaction.
+
+- Allowed: the effect and its audit entry are committed together when the block ends.
+- Refused: the block is undone, the refusal is recorded with its reason in a transaction of
+  its own, and only then does the caller get an answer that does not tell the reason.
+- If an entry cannot be written there is no effect, no release, and no other answer than
+  `Unavailable`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from keyserver import audit, policy
+from keyserver.actions import Action
+from keyserver.audit import Entry, Outcome
+from keyserver.errors import AccessDenied, Conflict, KeyServerError, NotFound, Unavailable
+from keyserver.policy import Caller, Decision, Denied, Reason
+from keyserver.service.ports import Ports
+
+_NO_KEY = "there is no such key"
+_NO_GRANT = "there is no such grant"
+_ANSWERS: dict[Reason, tuple[type[KeyServerError], str]] = {
+    Reason.KEY_UNKNOWN: (NotFound, _NO_KEY),
+    Reason.GRANT_UNKNOWN: (NotFound, _NO_GRANT),
+    Reason.KEY_BOUND_OTHERWISE: (Conflict, "the key is bound to another photo"),
+    Reason.KEY_NOT_SUSPENDABLE: (Conflict, "the key is being destroyed, or is destroyed"),
+    Reason.GRANT_NOT_PENDING: (Conflict, "the grant is already decided"),
+    Reason.GRANT_NOT_APPROVED: (Conflict, "the grant is not in force"),
+}
+
+
+class Refused(Exception):
+    """Undoes the block of `deciding` and says why; `detail` is for the audit log."""
+
+    def __init__(self, reason: Reason, detail: str | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.detail = detail
+
+
+class Broken(Exception):
+    """Undoes the block of `deciding`: policy allowed it, and the server could not do it."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """Who asks for what, and when: the part of an entry that is known before the decision."""
+
+    ports: Ports
+    caller: Caller
+    action: Action
+    now: int
+    key_id: UUID | None = None
+    grant_id: UUID | None = None
+
+    def entry(self, outcome: Outcome, reason: str | None = None) -> Entry:
+        """The entry for an attempt that ended like this."""
+        return Entry(
+            at=self.now,
+            action=self.action,
+            outcome=outcome,
+            actor=self.caller.subject,
+            tenant=self.caller.tenant,
+            token_id=self.caller.token_id,
+            key_id=self.key_id,
+            grant_id=self.grant_id,
+            reason=reason,
+        )
+
+
+def require(decision: Decision) -> None:
+    """Goes on only if allowed.  Raises Refused."""
+    if isinstance(decision, Denied):
+        raise Refused(decision.reason)
+
+
+@contextmanager
+def deciding(attempt: Attempt, *, writes: bool = True) -> Iterator[Session]:
+    """The transaction of one attempt, after its scope was checked.
+
+    Raises what a refusal is answered with (AccessDenied, NotFound, Conflict), and Unavailable.
+    """
+    database = attempt.ports.database
+    try:
+        require(policy.decide_scope(attempt.caller, attempt.action))
+        with database.writing() if writes else database.reading() as session:
+            yield session
+    except Refused as refusal:
+        reason = refusal.reason.value if refusal.detail is None else f"{refusal.reason.value}: {refusal.detail}"
+        _record(attempt.entry(Outcome.DENIED, reason), attempt.ports)
+        answer, message = _ANSWERS.get(refusal.reason, (AccessDenied, "not allowed"))
+        raise answer(message) from None
+    except Broken as failure:
+        _record(attempt.entry(Outcome.FAILED, str(failure)), attempt.ports)
+        raise Unavailable("the key cannot be opened; the operator must look into it") from None
+
+
+def _record(entry: Entry, ports: Ports) -> None:
+    with ports.database.writing() as session:
+        audit.append(session, entry)

@@ -1,0 +1,112 @@
+"""Keys: create, bind to the photo, read, suspend."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from faceseal.keytransport import KEY_BYTES, creation_info, seal_key
+from faceseal.wire import BindKey, CreateKey, KeyCreated, KeyInfo, KeyPage, KeyState
+from keyserver import audit, keywrap, policy
+from keyserver.actions import Action
+from keyserver.audit import Outcome
+from keyserver.errors import RequestInvalid
+from keyserver.policy import Caller, Reason
+from keyserver.service.deciding import Attempt, Refused, deciding, require
+from keyserver.service.facts import key_facts, key_info
+from keyserver.service.ports import Ports
+from keyserver.store import queries
+from keyserver.store.tables import KeyRow
+
+UNUSABLE_RECIPIENT = "recipient is not a usable X25519 public key"
+
+
+def create_key(ports: Ports, caller: Caller, request: CreateKey) -> KeyCreated:
+    """Make an image key, keep it wrapped, and answer with it sealed to the request's recipient.
+
+    Raises AccessDenied, RequestInvalid if the recipient is no usable public key, Unavailable.
+    """
+    key_id = ports.new_id()
+    attempt = Attempt(ports, caller, Action.CREATE_KEY, ports.clock())
+    with deciding(attempt) as session:
+        wrapping = queries.current_kek(session, caller.tenant)
+        if wrapping is None:
+            raise Refused(Reason.TENANT_UNKNOWN)
+        kek = keywrap.open_kek(ports.root, wrapping.wrapped, wrapping.tenant, wrapping.epoch)
+        image_key = ports.random(KEY_BYTES)
+        try:
+            sealed_key = seal_key(image_key, request.recipient, creation_info(key_id))
+        except ValueError:
+            raise RequestInvalid(UNUSABLE_RECIPIENT) from None
+        row = KeyRow(
+            id=key_id,
+            tenant=caller.tenant,
+            state=KeyState.ACTIVE,
+            created_at=attempt.now,
+            created_by=caller.subject,
+            labels=dict(request.labels),
+            sealed_digest=None,
+            kek_epoch=wrapping.epoch,
+            suite=keywrap.SUITE,
+            wrapped=keywrap.wrap_image_key(kek, image_key, key_id, ports.random),
+        )
+        session.add(row)
+        audit.append(session, replace(attempt.entry(Outcome.ALLOWED), key_id=key_id, kek_epoch=wrapping.epoch))
+    return KeyCreated(key=key_info(row), sealed_key=sealed_key)
+
+
+def bind_key(ports: Ports, caller: Caller, key_id: UUID, request: BindKey) -> KeyInfo:
+    """Tie the key to the photo with this digest, once; the same digest again changes nothing.
+
+    Raises NotFound, AccessDenied, Conflict if it is bound to another, Unavailable.
+    """
+    attempt = Attempt(ports, caller, Action.BIND_KEY, ports.clock(), key_id)
+    with deciding(attempt) as session:
+        row = _visible(queries.key_for_change(session, key_id), caller)
+        require(policy.decide_bind(caller, key_facts(row), request.sealed_digest))
+        if row.sealed_digest is None:
+            row.sealed_digest = request.sealed_digest
+            audit.append(session, replace(attempt.entry(Outcome.ALLOWED), sealed_digest=request.sealed_digest))
+    return key_info(row)
+
+
+def list_keys(ports: Ports, caller: Caller) -> KeyPage:
+    """The tenant's newest keys.  Raises AccessDenied, Unavailable."""
+    with deciding(Attempt(ports, caller, Action.READ_KEYS, ports.clock()), writes=False) as session:
+        return KeyPage(keys=[key_info(row) for row in queries.newest_keys(session, caller.tenant)])
+
+
+def get_key(ports: Ports, caller: Caller, key_id: UUID) -> KeyInfo:
+    """Raises NotFound, AccessDenied, Unavailable."""
+    with deciding(Attempt(ports, caller, Action.READ_KEYS, ports.clock(), key_id), writes=False) as session:
+        return key_info(_visible(queries.key(session, key_id), caller))
+
+
+def suspend_key(ports: Ports, caller: Caller, key_id: UUID) -> KeyInfo:
+    """Nobody is given the key from now on; a suspended key stays suspended.
+
+    Raises NotFound, AccessDenied, Conflict if the key is past suspending, Unavailable.
+    """
+    attempt = Attempt(ports, caller, Action.REVOKE_KEY, ports.clock(), key_id)
+    with deciding(attempt) as session:
+        row = _visible(queries.key_for_change(session, key_id), caller)
+        require(policy.decide_suspension(key_facts(row)))
+        if row.state is KeyState.ACTIVE:
+            row.state = KeyState.SUSPENDED
+            audit.append(session, attempt.entry(Outcome.ALLOWED))
+    return key_info(row)
+
+
+def require_known(session: Session, caller: Caller, key_ids: list[UUID]) -> None:
+    """All the keys exist and are the caller's tenant's.  Raises Refused."""
+    if len(queries.keys_of(session, caller.tenant, key_ids)) != len(key_ids):
+        raise Refused(Reason.KEY_UNKNOWN)
+
+
+def _visible(row: KeyRow | None, caller: Caller) -> KeyRow:
+    if row is None:
+        raise Refused(Reason.KEY_UNKNOWN)
+    require(policy.decide_key_access(caller, key_facts(row)))
+    return row

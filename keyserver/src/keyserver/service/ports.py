@@ -1,0 +1,26 @@
+"""What the service needs from outside; tests pass other ones through the same doors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+from keyserver.audit import LogSigner
+from keyserver.keywrap import Random, Root
+from keyserver.store.database import Database
+from keyserver.tokens import BuiltinIssuer
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Passed to every function of the service."""
+
+    database: Database
+    root: Root
+    issuer: BuiltinIssuer
+    signer: LogSigner
+    clock: Callable[[], int]
+    """Whole seconds since 1970-01-01 UTC."""
+    new_id: Callable[[], UUID]
+    random: Random

@@ -1,0 +1,36 @@
+"""Queries of the audit log: its head, its leaves and its stored subtree hashes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+
+from sqlalchemy import select, tuple_
+from sqlalchemy.orm import Session
+
+from keyserver.store.tables import EntryRow, LogRow, NodeRow
+
+_BATCH = 1000
+
+
+def head(session: Session) -> LogRow | None:
+    """The log's row, or None before the log was started."""
+    return session.get(LogRow, 1)
+
+
+def head_for_append(session: Session) -> LogRow:
+    """The log's row, locked: nobody else appends meanwhile."""
+    return session.get_one(LogRow, 1, with_for_update=True)
+
+
+def nodes(session: Session, wanted: Collection[tuple[int, int]]) -> Mapping[tuple[int, int], bytes]:
+    """The stored hashes of these subtrees, by (level, position)."""
+    if not wanted:
+        return {}
+    found = select(NodeRow).where(tuple_(NodeRow.level, NodeRow.position).in_(list(wanted)))
+    return {(row.level, row.position): row.hash for row in session.scalars(found)}
+
+
+def leaves(session: Session, size: int) -> Iterator[str]:
+    """The first `size` leaves in order, read in batches."""
+    rows = select(EntryRow.leaf).where(EntryRow.entry_index < size).order_by(EntryRow.entry_index)
+    yield from session.scalars(rows.execution_options(yield_per=_BATCH))

@@ -1,0 +1,160 @@
+"""The tables.  Times are whole seconds since 1970-01-01 UTC; hashes and digests are SHA-256."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    Enum,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Text,
+    Uuid,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from faceseal.wire import GrantState, KeyState
+
+_NAMES = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Base(DeclarativeBase):
+    """Names every constraint, so that migrations can drop them on any database."""
+
+    metadata = MetaData(naming_convention=_NAMES)
+
+
+def _state(states: type[StrEnum]) -> Enum:
+    return Enum(states, values_callable=lambda members: [m.value for m in members], native_enum=False, length=32)
+
+
+def _one_of(states: Iterable[StrEnum]) -> CheckConstraint:
+    allowed = ", ".join(f"'{state.value}'" for state in states)
+    return CheckConstraint(f"state IN ({allowed})", name="state")
+
+
+_STORED_GRANT_STATES = (GrantState.PENDING, GrantState.APPROVED, GrantState.DENIED, GrantState.REVOKED)
+
+
+class TenantRow(Base):
+    """Keys, grants and tokens of different tenants never meet."""
+
+    __tablename__ = "tenants"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class KekRow(Base):
+    """A tenant's key-encryption key of one epoch, wrapped by the root."""
+
+    __tablename__ = "keks"
+
+    tenant: Mapped[str] = mapped_column(ForeignKey("tenants.name"), primary_key=True)
+    epoch: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    wrapped: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class KeyRow(Base):
+    """An image key, wrapped by its tenant's KEK."""
+
+    __tablename__ = "image_keys"
+    __table_args__ = (
+        ForeignKeyConstraint(["tenant", "kek_epoch"], ["keks.tenant", "keks.epoch"]),
+        _one_of(KeyState),
+        Index(None, "tenant", "created_at", "id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    tenant: Mapped[str] = mapped_column(String(64))
+    state: Mapped[KeyState] = mapped_column(_state(KeyState))
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    created_by: Mapped[str] = mapped_column(String(200))
+    labels: Mapped[dict[str, str]] = mapped_column(JSON)
+    sealed_digest: Mapped[bytes | None] = mapped_column(LargeBinary)
+    kek_epoch: Mapped[int] = mapped_column(Integer)
+    suite: Mapped[str] = mapped_column(String(16))
+    wrapped: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class GrantRow(Base):
+    """A grant.  Expired and exhausted are not stored: time and uses say so."""
+
+    __tablename__ = "grants"
+    __table_args__ = (
+        CheckConstraint("uses_left >= 0", name="uses_left"),
+        _one_of(_STORED_GRANT_STATES),
+        Index(None, "tenant", "requested_at", "id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    tenant: Mapped[str] = mapped_column(ForeignKey("tenants.name"))
+    state: Mapped[GrantState] = mapped_column(_state(GrantState))
+    purpose: Mapped[str] = mapped_column(String(200))
+    requested_by: Mapped[str] = mapped_column(String(200))
+    requested_at: Mapped[int] = mapped_column(BigInteger)
+    valid_for: Mapped[int] = mapped_column(Integer)
+    uses_left: Mapped[int] = mapped_column(Integer)
+    decided_by: Mapped[str | None] = mapped_column(String(200))
+    expires_at: Mapped[int | None] = mapped_column(BigInteger)
+
+    keys: Mapped[list[GrantKeyRow]] = relationship(order_by="GrantKeyRow.position", lazy="selectin")
+
+
+class GrantKeyRow(Base):
+    """One of the keys that a grant names, in the order of the request."""
+
+    __tablename__ = "grant_keys"
+
+    grant_id: Mapped[UUID] = mapped_column(ForeignKey("grants.id"), primary_key=True)
+    key_id: Mapped[UUID] = mapped_column(ForeignKey("image_keys.id"), primary_key=True)
+    position: Mapped[int] = mapped_column(SmallInteger)
+
+
+class LogRow(Base):
+    """The audit log's name, key and size: exactly one row, and the lock of whoever appends."""
+
+    __tablename__ = "audit_log"
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    origin: Mapped[str] = mapped_column(String(200))
+    public_key: Mapped[bytes] = mapped_column(LargeBinary)
+    size: Mapped[int] = mapped_column(BigInteger)
+
+
+class EntryRow(Base):
+    """One leaf of the audit log: canonical JSON."""
+
+    __tablename__ = "audit_entries"
+
+    entry_index: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    leaf: Mapped[str] = mapped_column(Text)
+
+
+class NodeRow(Base):
+    """Root of the perfect subtree over leaves ``[position << level, (position + 1) << level)``."""
+
+    __tablename__ = "audit_nodes"
+
+    level: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    position: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    hash: Mapped[bytes] = mapped_column(LargeBinary)

@@ -1,0 +1,58 @@
+"""The claims of both kinds of token, parsed strictly (RFC 7519, section 4.1)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+
+from faceseal.wire import Identifier, Scope, ShortText, Timestamp
+from keyserver.policy import Caller
+
+TENANT_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+TenantName = Annotated[str, StringConstraints(pattern=TENANT_PATTERN)]
+
+
+def parse_scopes(text: str) -> frozenset[Scope]:
+    """Scopes separated by single spaces (RFC 6749, section 3.3).  Raises ValueError for an unknown one."""
+    return frozenset(Scope(word) for word in text.split(" "))
+
+
+def _known_scopes(text: str) -> str:
+    parse_scopes(text)
+    return text
+
+
+class Claims(BaseModel):
+    """What both kinds share; every claim is required, and no other is allowed."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+    iss: ShortText
+    aud: ShortText
+    sub: ShortText
+    tenant: TenantName
+    jti: Identifier
+    iat: Timestamp
+    nbf: Timestamp
+    exp: Timestamp
+
+
+class AccessClaims(Claims):
+    """An access token (RFC 9068)."""
+
+    scope: Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_known_scopes)]
+
+    def caller(self) -> Caller:
+        """Whom the token speaks for."""
+        return Caller(self.sub, self.tenant, parse_scopes(self.scope), self.jti)
+
+
+class GrantClaims(Claims):
+    """A restore grant: `jti` is the grant's id, `sub` its requester.  What it allows is in the database."""
+
+    @property
+    def grant_id(self) -> UUID:
+        """Which grant this is the token of."""
+        return self.jti

@@ -1,0 +1,242 @@
+"""A key server in the test's own process, on SQLite and on a real PostgreSQL; only the clock is not real."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from sqlalchemy import RowMapping, Table, text
+from starlette.testclient import TestClient
+
+from faceseal.keytransport import creation_info, open_key
+from faceseal.wire import KeyCreated, KeyInfo, Scope, encode_base64url
+from keyserver import installation
+from keyserver.app import create_app
+from keyserver.service.ports import Ports
+from keyserver.settings import Settings
+from keyserver.store import log
+from keyserver.store.database import Database
+from keyserver.store.tables import Base
+
+START = 1_800_000_000
+EVERY_SCOPE = " ".join(Scope)
+MAX_BODY_BYTES = 16 * 1024
+
+
+def postgresql_programs() -> Path | None:
+    on_path = shutil.which("initdb")
+    folders = [Path(on_path).parent] if on_path else []
+    folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    return next((folder for folder in folders if (folder / "initdb").exists() and (folder / "postgres").exists()), None)
+
+
+# Decided when tests are collected: where there is no PostgreSQL there are no tests of it.
+DATABASES = ["sqlite", "postgresql"] if postgresql_programs() else ["sqlite"]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "database_kind" in metafunc.fixturenames:
+        metafunc.parametrize("database_kind", getattr(metafunc.module, "DATABASE_KINDS", DATABASES))
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """URL, without a database's name, of a PostgreSQL server that lives as long as the tests."""
+    programs = postgresql_programs()
+    assert programs is not None
+    # PostgreSQL refuses to run as root, and then its folder must be another user's.
+    user: dict[str, Any] = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
+    folder = Path(tempfile.mkdtemp(prefix="keyserver-postgresql-"))
+    password = uuid4().hex
+    try:
+        (folder / "password").write_text(password)
+        if user:
+            for path in (folder, folder / "password"):
+                shutil.chown(path, user["user"], user["group"])
+        run: dict[str, Any] = {"cwd": folder, "env": {"LC_ALL": "C"}, **user}
+        data = folder / "data"
+        initdb = [programs / "initdb", "-D", data, "-U", "test", "-A", "scram-sha-256", "--no-sync", "-E", "UTF8"]
+        subprocess.run([*initdb, f"--pwfile={folder / 'password'}"], check=True, stdout=subprocess.DEVNULL, **run)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"
+        pg_ctl = [programs / "pg_ctl", "-D", data, "-w", "-l", folder / "log"]
+        subprocess.run([*pg_ctl, "-o", options, "start"], check=True, stdout=subprocess.DEVNULL, **run)
+        try:
+            yield f"postgresql+psycopg://test:{password}@127.0.0.1:{port}"
+        finally:
+            stop = [*pg_ctl, "-m", "immediate", "stop"]
+            subprocess.run(stop, check=True, stdout=subprocess.DEVNULL, **run)
+    finally:
+        shutil.rmtree(folder)
+
+
+def on_server(url: str, *statements: str) -> None:
+    server = Database(f"{url}/postgres")
+    with server.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+    server.close()
+
+
+@pytest.fixture
+def empty_database(database_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Database]:
+    if database_kind == "sqlite":
+        database = Database(f"sqlite:///{tmp_path / 'empty.sqlite3'}")
+        yield database
+        database.close()
+        return
+    url = request.getfixturevalue("postgresql")
+    name = f"empty_{uuid4().hex}"
+    on_server(url, f"CREATE DATABASE {name}")
+    database = Database(f"{url}/{name}")
+    yield database
+    database.close()
+    on_server(url, f"DROP DATABASE {name}")
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    settings = Settings(data=tmp_path_factory.mktemp("template") / "data")
+    _initialise(settings)
+    return settings.data
+
+
+@pytest.fixture(scope="session")
+def postgresql_template(postgresql: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Template]:
+    """One database for all tests, for making one takes long: each test begins by putting back its rows."""
+    on_server(postgresql, "CREATE DATABASE keyserver")
+    settings = Settings(data=tmp_path_factory.mktemp("template") / "data", database_url=f"{postgresql}/keyserver")
+    _initialise(settings)
+    database = Database(settings.url)
+    with database.reading() as session:
+        rows = {table: [*session.execute(table.select()).mappings()] for table in Base.metadata.sorted_tables}
+    yield Template(settings, database, rows)
+    database.close()
+
+
+@dataclass
+class Template:
+    """An installation, and what its database holds."""
+
+    settings: Settings
+    database: Database
+    rows: dict[Table, list[RowMapping]]
+
+    def put_back(self) -> None:
+        with self.database.writing() as session:
+            session.execute(text(f"TRUNCATE {', '.join(table.name for table in self.rows)}"))
+            for table, rows in self.rows.items():
+                if rows:
+                    session.execute(table.insert(), [dict(row) for row in rows])
+
+
+def _initialise(settings: Settings) -> None:
+    for tenant in ("default", "other"):
+        installation.initialise(settings, tenant, START).database.close()
+
+
+@pytest.fixture
+def settings(database_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Settings:
+    """An installation with the tenants `default` and `other`."""
+    if database_kind == "sqlite":
+        return Settings(data=shutil.copytree(request.getfixturevalue("sqlite_template"), tmp_path / "data"))
+    template: Template = request.getfixturevalue("postgresql_template")
+    template.put_back()
+    return template.settings.model_copy(update={"data": shutil.copytree(template.settings.data, tmp_path / "data")})
+
+
+class Clock:
+    """Stands still until it is moved; seconds since 1970."""
+
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> int:
+        return self.now
+
+
+@dataclass
+class Person:
+    """Somebody with an access token."""
+
+    client: TestClient
+    token: str
+
+    def ask(self, method: str, path: str, json: object = None) -> Any:
+        headers = {"Authorization": f"Bearer {self.token}"}
+        return self.client.request(method, path, headers=headers, json=json)
+
+    def get(self, path: str) -> Any:
+        return self.ask("GET", path)
+
+    def post(self, path: str, json: object = None) -> Any:
+        return self.ask("POST", path, json)
+
+    def put(self, path: str, json: object = None) -> Any:
+        return self.ask("PUT", path, json)
+
+    def create_key(self) -> tuple[KeyInfo, bytes]:
+        """A new key as the server shows it, and the image key itself."""
+        mine = X25519PrivateKey.generate()
+        recipient = encode_base64url(mine.public_key().public_bytes_raw())
+        answer = self.post("/v1/keys", {"recipient": recipient, "labels": {"album": "summer"}})
+        assert answer.status_code == 201, answer.text
+        created = KeyCreated.model_validate_json(answer.content)
+        return created.key, open_key(created.sealed_key, mine, creation_info(created.key.id))
+
+    def request_grant(self, *key_ids: UUID, **fields: object) -> dict[str, Any]:
+        request = {"key_ids": [str(key_id) for key_id in key_ids], "purpose": "court order 17", **fields}
+        answer = self.post("/v1/grants", request)
+        assert answer.status_code == 201, answer.text
+        grant: dict[str, Any] = answer.json()
+        return grant
+
+    def release(self, key_id: UUID, grant_token: str, recipient: X25519PrivateKey | None = None) -> Any:
+        recipient = recipient or X25519PrivateKey.generate()
+        public = encode_base64url(recipient.public_key().public_bytes_raw())
+        return self.post(f"/v1/keys/{key_id}/release", {"grant": grant_token, "recipient": public})
+
+
+@dataclass
+class World:
+    """One server and whoever talks to it."""
+
+    ports: Ports
+    clock: Clock
+    client: TestClient
+
+    def person(self, subject: str, scope: str = EVERY_SCOPE, tenant: str = "default") -> Person:
+        scopes = frozenset(Scope(word) for word in scope.split())
+        token = self.ports.issuer.issue_access(subject, tenant, scopes, uuid4(), self.clock.now, 30 * 86400)
+        return Person(self.client, token)
+
+    def grant_token(self, requester: Person, approver: Person, *key_ids: UUID, **fields: object) -> tuple[str, str]:
+        """Id and token of a grant that was requested and approved."""
+        grant_id = requester.request_grant(*key_ids, **fields)["id"]
+        answer = approver.post(f"/v1/grants/{grant_id}/approve")
+        assert answer.status_code == 200, answer.text
+        return grant_id, requester.get(f"/v1/grants/{grant_id}").json()["token"]
+
+    def leaves(self) -> list[str]:
+        with self.ports.database.reading() as session:
+            return list(log.leaves(session, 1 << 40))
+
+
+@pytest.fixture
+def world(settings: Settings) -> Iterator[World]:
+    clock = Clock()
+    ports = installation.open_ports(settings, clock)
+    with TestClient(create_app(ports, MAX_BODY_BYTES), raise_server_exceptions=False) as client:
+        yield World(ports, clock, client)
+    ports.database.close()

@@ -1,0 +1,120 @@
+"""The schema's way up, down and up again, on both databases, and its agreement with the tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import inspect, text
+
+from faceseal.wire import GrantState
+from keyserver.errors import SetupError, StoreUnavailable
+from keyserver.store import schema
+from keyserver.store.database import Database
+from keyserver.store.tables import Base, GrantRow, KekRow, LogRow, TenantRow
+
+
+def tables(database: Database) -> set[str]:
+    with database.engine.connect() as connection:
+        return set(inspect(connection).get_table_names())
+
+
+def test_the_schema_goes_up_down_and_up_again(empty_database: Database) -> None:
+    assert not schema.is_current(empty_database)
+    schema.upgrade(empty_database)
+    assert schema.is_current(empty_database)
+    assert tables(empty_database) == set(Base.metadata.tables) | {"alembic_version"}
+    schema.downgrade(empty_database, "base")
+    assert not schema.is_current(empty_database)
+    assert tables(empty_database) == {"alembic_version"}
+    schema.upgrade(empty_database)
+    assert schema.is_current(empty_database)
+
+
+def test_upgrading_twice_changes_nothing(empty_database: Database) -> None:
+    for _ in range(2):
+        schema.upgrade(empty_database)
+    assert schema.is_current(empty_database)
+
+
+def test_the_migrated_schema_is_the_one_that_the_program_declares(empty_database: Database) -> None:
+    schema.upgrade(empty_database)
+    with empty_database.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+
+
+def test_the_migrated_schema_has_every_check_and_name_that_the_tables_have(empty_database: Database) -> None:
+    schema.upgrade(empty_database)
+    with empty_database.engine.connect() as connection:
+        found = inspect(connection)
+        for name, table in Base.metadata.tables.items():
+            declared = {str(constraint.name) for constraint in table.constraints}
+            migrated = {check["name"] for check in found.get_check_constraints(name)}
+            migrated |= {key["name"] for key in found.get_foreign_keys(name)}
+            migrated |= {found.get_pk_constraint(name)["name"]}
+            assert migrated == declared
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(empty_database: Database) -> None:
+    with empty_database.writing() as session:
+        session.execute(text("CREATE TABLE audit_nodes (x INTEGER)"))
+    with pytest.raises(StoreUnavailable):
+        schema.upgrade(empty_database)
+    assert tables(empty_database) == {"audit_nodes"}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        LogRow(id=2, origin="second log", public_key=b"k", size=0),
+        KekRow(tenant="nobody", epoch=1, wrapped=b"w", created_at=0),
+    ],
+    ids=["a second log", "a key of no tenant"],
+)
+def test_the_database_refuses_what_must_not_be(empty_database: Database, row: Base) -> None:
+    schema.upgrade(empty_database)
+
+    def add() -> None:
+        with empty_database.writing() as session:
+            session.add(row)
+
+    with pytest.raises(StoreUnavailable):
+        add()
+
+
+def test_the_database_itself_refuses_a_use_too_many(empty_database: Database) -> None:
+    schema.upgrade(empty_database)
+
+    def add(uses_left: int) -> None:
+        row = GrantRow(tenant="t", state=GrantState.APPROVED, purpose="p", requested_by="r", uses_left=uses_left)
+        row.requested_at = row.valid_for = 1
+        with empty_database.writing() as session:
+            session.merge(TenantRow(name="t", created_at=0))
+            session.flush()
+            session.add(row)
+            row.id = uuid4()
+
+    add(0)
+    with pytest.raises(StoreUnavailable):
+        add(-1)
+
+
+def test_the_migrations_of_the_checkout_are_found() -> None:
+    assert schema.migrations_folder() == Path(__file__).parents[2] / "migrations"
+
+
+@pytest.mark.parametrize("url", ["mysql://x/y", "postgresql://u:secret@h/d", "not a url", "sqlite+aiosqlite:///x", ""])
+def test_another_database_is_refused_without_quoting_the_url(url: str) -> None:
+    with pytest.raises(SetupError) as refusal:
+        Database(url)
+    assert "secret" not in str(refusal.value)
+
+
+def test_a_server_that_is_not_there_is_unavailable_and_not_quoted() -> None:
+    database = Database("postgresql+psycopg://u:secret@127.0.0.1:1/d")
+    with pytest.raises(StoreUnavailable) as refusal:
+        schema.is_current(database)
+    assert "secret" not in str(refusal.value)
