@@ -29,7 +29,7 @@ def read_faces(path: Path) -> FaceSquares:
     if LIST in names:
         return read_prepared(source)
     pixels, landmarks = [], []
-    for name in tqdm(names, unit="photo", desc="looking for faces"):
+    for name in tqdm(names, unit="photo", desc="looking for faces", disable=None):
         try:
             photo = decode_photo(source.read(name), name).pixels
         except PhotoError:

@@ -1,0 +1,33 @@
+"""The command line `faceseal`."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from faceseal.cli import photos
+from faceseal.cli.console import run
+from faceseal.cli.grants import grants_app
+from faceseal.cli.keys import keys_app
+from faceseal.cli.measuring import evaluate
+from faceseal.cli.training import train
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Replace faces in photos by natural, different ones, and bring them back with the key.",
+)
+app.command()(photos.anonymize)
+app.command()(photos.restore)
+app.command()(photos.inspect)
+app.command()(photos.verify)
+app.add_typer(keys_app, name="keys")
+app.add_typer(grants_app, name="grants")
+app.command()(train)
+app.command()(evaluate)
+
+
+def main() -> None:
+    """Entry point; errors are one line on standard error, and exit code 2."""
+    sys.exit(run(app))

@@ -1,0 +1,186 @@
+"""faceseal anonymize, restore, inspect and verify: what is done to one photo."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from uuid import UUID
+
+import typer
+
+from faceseal.cli.console import KeyringPath, LogKey, ServerUrl, TokenFile, key_source, print_fields
+from faceseal.errors import PhotoError
+from faceseal.profiles import DEFAULT, profile_named
+
+if TYPE_CHECKING:
+    from faceseal.model import Model
+
+PhotoPath = Annotated[Path, typer.Argument(metavar="PHOTO", help="A JPEG, PNG or WebP photo, 8-bit RGB or grey.")]
+SealedPath = Annotated[Path, typer.Argument(metavar="SEALED", help="A photo sealed by faceseal.")]
+OutputPath = Annotated[Path, typer.Argument(metavar="OUTPUT", help="The PNG file to write.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace OUTPUT if it exists.")]
+ModelPath = Annotated[
+    Path | None, typer.Option("--model", metavar="PATH", help="Weights file instead of the packaged one.")
+]
+HeaderPath = Annotated[
+    Path | None,
+    typer.Option("--header", metavar="PATH", help="Header kept in a file of its own, for a photo that lost it."),
+]
+
+
+def anonymize(
+    photo: PhotoPath,
+    output: OutputPath,
+    server: ServerUrl = None,
+    token_file: TokenFile = None,
+    keyring: KeyringPath = None,
+    profile: Annotated[str, typer.Option(help="fast, default or best.")] = DEFAULT.name,
+    keyed_map: Annotated[str, typer.Option(help="rotation, or signflip as published.")] = "rotation",
+    capsule: Annotated[bool, typer.Option(help="Carry the original faces, encrypted, in the file.")] = True,
+    header: Annotated[
+        Path | None, typer.Option("--header", metavar="PATH", help="Write the header to a file of its own as well.")
+    ] = None,
+    model: ModelPath = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Replace every face of a photo by another one, so that only its key brings them back."""
+    from faceseal import anonymizer
+    from faceseal.photo import read_photo, write_atomically
+
+    _refuse_existing(output, overwrite)
+    if header is not None:
+        _refuse_existing(header, overwrite)
+    chosen, picture = profile_named(profile), read_photo(photo)
+    with key_source(server, token_file, None, keyring) as keys:
+        sealed = anonymizer.anonymize(
+            picture,
+            keys=keys,
+            profile=chosen,
+            model=_model(model),
+            capsule=capsule,
+            keyed_map=keyed_map,
+            progress=_say,
+        )
+    if header is not None:
+        write_atomically(header, sealed.header_bytes)
+    sealed.save(output)
+    count = len(sealed.header.faces)
+    print_fields(
+        (
+            ("sealed", str(output)),
+            ("faces", str(count)),
+            ("key", str(sealed.key_id)),
+            ("from pixels alone", f"{sealed.header.fidelity:.1f} dB in the mask" + (", at worst" if count > 1 else "")),
+        )
+    )
+
+
+def restore(
+    sealed: SealedPath,
+    output: OutputPath,
+    server: ServerUrl = None,
+    token_file: TokenFile = None,
+    log_key: LogKey = None,
+    keyring: KeyringPath = None,
+    grant: Annotated[str | None, typer.Option("--grant", metavar="GRANT", help="The grant's id, or its token.")] = None,
+    header: HeaderPath = None,
+    from_pixels: Annotated[bool, typer.Option("--from-pixels", help="Do without the capsule.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Go on with a wrong key or altered pixels: shows a plausible wrong face.")
+    ] = False,
+    key_id: Annotated[
+        UUID | None, typer.Option("--key", metavar="KEY", help="Another key than the photo names; needs --force.")
+    ] = None,
+    model: ModelPath = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Bring the original faces back, if the key is released to you."""
+    from faceseal import anonymizer
+
+    _refuse_existing(output, overwrite)
+    content = anonymizer.read_sealed(_read(sealed), sealed.name, None if header is None else _read(header))
+    with key_source(server, token_file, log_key, keyring) as keys:
+        key = keys.release(key_id or content.header.key_id, grant)
+    restored = anonymizer.restore_with_key(
+        content, key, model=_model(model), from_pixels=from_pixels, force=force, progress=_say
+    )
+    restored.save(output)
+    how = "exactly, from the capsule" if restored.exact else f"from the pixels, measured {restored.fidelity:.1f} dB"
+    print_fields((("restored", str(output)), ("how", how), ("key", str(restored.key_id))))
+
+
+def inspect(
+    sealed: SealedPath,
+    header: HeaderPath = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
+) -> None:
+    """What a sealed photo says about itself; needs no key."""
+    from faceseal.anonymizer import read_sealed
+
+    content = read_sealed(_read(sealed), sealed.name, None if header is None else _read(header))
+    about = content.header
+    fields: dict[str, object] = {
+        "key": str(about.key_id),
+        "model": about.model_digest.hex(),
+        "keyed_map": about.keyed_map_name,
+        "solver": f"{about.solver.steps} steps from {about.solver.start:g}",
+        "width": about.width,
+        "height": about.height,
+        "grayscale": about.grayscale,
+        "capsule_bytes": len(content.capsule or b""),
+        "pixels_intact": content.intact,
+        "fidelity_db": about.fidelity,
+        "faces": [{"x": f.x, "y": f.y, "side": f.side, "fidelity_db": f.fidelity} for f in about.faces],
+    }
+    if as_json:
+        typer.echo(json.dumps(fields, indent=2))
+        return
+    faces = "; ".join(f"{f.side} px at ({f.x}, {f.y}), {f.fidelity:.1f} dB" for f in about.faces)
+    print_fields([(name, str(value)) for name, value in (fields | {"faces": faces}).items()])
+
+
+def verify(
+    sealed: SealedPath,
+    server: ServerUrl = None,
+    token_file: TokenFile = None,
+    log_key: LogKey = None,
+    keyring: KeyringPath = None,
+    grant: Annotated[str | None, typer.Option("--grant", metavar="GRANT", help="The grant's id, or its token.")] = None,
+) -> None:
+    """Check that a sealed photo is untouched: its structure and pixels, and with a key source all of it."""
+    from faceseal import anonymizer
+
+    content = anonymizer.read_sealed(_read(sealed), sealed.name)
+    if server is None and keyring is None:
+        if not content.intact:
+            raise PhotoError(f"{sealed.name}: the pixels are not those that its header names")
+        typer.echo("structure and pixels fit the header; whether the header is genuine takes the key")
+        return
+    with key_source(server, token_file, log_key, keyring) as keys:
+        key = keys.release(content.header.key_id, grant)
+    anonymizer.verify(content, key)
+    typer.echo("untouched: header, pixels and capsule are as they were sealed")
+
+
+def _model(path: Path | None) -> Model | None:
+    if path is None:
+        return None
+    from faceseal.model import load_model
+
+    return load_model(path)
+
+
+def _read(path: Path) -> bytes:
+    from faceseal.photo import read_file
+
+    return read_file(path)
+
+
+def _say(what: str) -> None:
+    typer.echo(f"{what} ...", err=True)
+
+
+def _refuse_existing(path: Path, overwrite: bool) -> None:
+    if path.exists() and not overwrite:
+        raise PhotoError(f"{path} exists; choose another name, or add --overwrite")

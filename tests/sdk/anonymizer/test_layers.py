@@ -1,0 +1,32 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from faceseal.anonymizer.layers import layers
+from faceseal.envelope.header import FaceRecord
+
+
+def record(x: int, y: int, cell: int) -> FaceRecord:
+    return FaceRecord(x, y, cell, np.ones((16, 16), bool), np.zeros((5, 2)), bytes(16), 40.0)
+
+
+def meet(one: FaceRecord, other: FaceRecord) -> bool:
+    overlap_x = min(one.x + one.side, other.x + other.side) - max(one.x, other.x)
+    overlap_y = min(one.y + one.side, other.y + other.side) - max(one.y, other.y)
+    return overlap_x > 0 and overlap_y > 0
+
+
+def test_faces_apart_share_a_layer_and_faces_that_meet_do_not():
+    assert layers([record(0, 0, 4), record(64, 0, 4), record(60, 60, 4)]) == [[0, 1], [2]]
+    assert layers([]) == []
+
+
+@given(st.lists(st.builds(record, st.integers(-50, 200), st.integers(-50, 200), st.integers(1, 12)), max_size=12))
+def test_every_face_is_in_one_layer_above_all_earlier_faces_that_it_meets(faces):
+    order = layers(faces)
+    level = {index: depth for depth, layer in enumerate(order) for index in layer}
+    assert sorted(level) == list(range(len(faces)))
+    for later in range(len(faces)):
+        for earlier in range(later):
+            if meet(faces[earlier], faces[later]):
+                assert level[earlier] < level[later]

@@ -1,0 +1,291 @@
+"""Sealing and restoring real photos, through files, as a user does."""
+
+import io
+import struct
+from dataclasses import dataclass, field, replace
+from uuid import UUID, uuid4
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage.data import astronaut
+
+from faceseal import FAST, LocalKeyring, Photo, anonymize, restore
+from faceseal.anonymizer import read_sealed, restore_with_key, verify
+from faceseal.anonymizer.sealed import encode_png
+from faceseal.envelope.png import embed, extract
+from faceseal.errors import (
+    CapsuleAltered,
+    FidelityTooLow,
+    HeaderAltered,
+    ModelMismatch,
+    NoFaceFound,
+    NotSealed,
+    PhotoError,
+    PixelsAltered,
+    SealedFileError,
+    UnknownKey,
+    WrongKey,
+)
+from faceseal.imagekey import ImageKey
+from faceseal.model import VelocityNetwork, load_model, save_model
+from faceseal.weights import packaged_model
+
+
+@dataclass
+class Keys:
+    """Keys in memory, and what they were bound to."""
+
+    held: dict[UUID, ImageKey] = field(default_factory=dict)
+    bound: dict[UUID, bytes] = field(default_factory=dict)
+
+    def create(self) -> ImageKey:
+        key = ImageKey(uuid4(), uuid4().bytes + uuid4().bytes)
+        self.held[key.key_id] = key
+        return key
+
+    def bind(self, key_id: UUID, sealed_digest: bytes) -> None:
+        self.bound[key_id] = sealed_digest
+
+    def release(self, key_id: UUID, _grant: str | None) -> ImageKey:
+        if key_id not in self.held:
+            raise UnknownKey(str(key_id))
+        return self.held[key_id]
+
+
+def portrait() -> np.ndarray:
+    return astronaut()[:256, 96:352]
+
+
+@pytest.fixture(scope="module")
+def keys():
+    return Keys()
+
+
+@pytest.fixture(scope="module")
+def sealed(keys):
+    return anonymize(Photo(portrait()), keys=keys, profile=FAST)
+
+
+@pytest.fixture(scope="module")
+def bare(keys):
+    """Sealed without a capsule."""
+    return anonymize(Photo(portrait()), keys=keys, profile=FAST, capsule=False)
+
+
+def decibel(one: np.ndarray, other: np.ndarray) -> float:
+    return 10 * np.log10(255**2 / np.mean((one.astype(float) - other) ** 2))
+
+
+def test_a_restored_photo_is_bit_exact(tmp_path, keys, sealed):
+    sealed.save(tmp_path / "sealed.png")
+    restored = restore(tmp_path / "sealed.png", keys=keys)
+    restored.save(tmp_path / "restored.png")
+    assert restored.exact
+    assert restored.fidelity == float("inf")
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "restored.png")), portrait())
+
+
+def test_the_face_changes_and_nothing_else_does(sealed):
+    face = sealed.header.faces[0]
+    changed = np.argwhere((sealed.pixels != portrait()).any(axis=2))
+    assert len(changed) > 2000
+    assert changed.min(axis=0).tolist() >= [face.y, face.x]
+    assert (changed.max(axis=0) < [face.y + face.side, face.x + face.side]).all()
+
+
+def test_any_viewer_shows_the_sealed_photo(sealed):
+    with Image.open(io.BytesIO(sealed.content)) as image:
+        assert image.format == "PNG"
+        assert np.array_equal(np.asarray(image), sealed.pixels)
+
+
+def test_pixels_alone_restore_to_the_fidelity_that_the_file_states(keys, sealed):
+    restored = restore(sealed, keys=keys, from_pixels=True)
+    inside = (restored.pixels != sealed.pixels).any(axis=2)
+    assert not restored.exact
+    assert restored.fidelity == sealed.header.fidelity > 28
+    assert decibel(portrait()[inside], restored.pixels[inside]) > 28
+
+
+def test_a_photo_without_a_capsule_says_that_it_is_not_exact(keys, bare):
+    restored = restore(bare.content, keys=keys)
+    assert not restored.exact
+    assert restored.fidelity == bare.header.fidelity
+
+
+def test_the_key_is_bound_to_the_digest_of_the_sealed_pixels(keys, sealed):
+    assert keys.bound[sealed.key_id] == sealed.header.pixel_digest
+
+
+def test_stripped_metadata_is_made_up_for_by_the_header_in_a_file_of_its_own(keys, sealed):
+    stripped = encode_png(sealed.pixels)
+    with pytest.raises(NotSealed, match="metadata was stripped"):
+        restore(stripped, keys=keys)
+    restored = restore(stripped, keys=keys, header=sealed.header_bytes)
+    assert not restored.exact
+    assert decibel(portrait(), restored.pixels) > 38
+
+
+def test_a_recompressed_copy_with_its_header_still_brings_a_likeness_back(keys, sealed):
+    buffer = io.BytesIO()
+    Image.fromarray(sealed.pixels).save(buffer, "JPEG", quality=95, subsampling=0)
+    restored = restore(buffer.getvalue(), keys=keys, header=sealed.header_bytes)
+    assert decibel(portrait(), restored.pixels) > decibel(portrait(), sealed.pixels) + 3
+
+
+def test_a_grey_photo_comes_back_grey(tmp_path, keys):
+    grey = np.asarray(Image.fromarray(portrait()).convert("L"))
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    sealed = anonymize(tmp_path / "grey.png", keys=keys, profile=FAST)
+    restored = restore(sealed, keys=keys)
+    restored.save(tmp_path / "restored.png")
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "restored.png")), grey)
+    alone = restore(sealed, keys=keys, from_pixels=True)
+    assert (alone.pixels[..., 0] == alone.pixels[..., 2]).all()
+
+
+def test_two_faces_whose_squares_meet_are_both_restored(keys):
+    left, right = astronaut()[40:200, 168:268], astronaut()[40:200, 168:268][:, ::-1]
+    both = np.pad(np.concatenate([left, right], axis=1), ((20, 20), (20, 20), (0, 0)), mode="edge")
+    sealed = anonymize(Photo(both), keys=keys, profile=FAST)
+    assert len(sealed.header.faces) == 2
+    assert np.array_equal(restore(sealed, keys=keys).pixels, both)
+    assert decibel(both, restore(sealed, keys=keys, from_pixels=True).pixels) > 30
+
+
+def test_a_face_at_the_photos_edge_is_restored(keys):
+    cut = astronaut()[30:286, 190:446]
+    sealed = anonymize(Photo(cut), keys=keys, profile=FAST)
+    face = sealed.header.faces[0]
+    assert face.x < 0
+    assert np.array_equal(restore(sealed, keys=keys).pixels, cut)
+    alone = restore(sealed, keys=keys, from_pixels=True)
+    assert decibel(cut, alone.pixels) > 32
+
+
+def test_the_published_keyed_map_works_too(keys):
+    sealed = anonymize(Photo(portrait()), keys=keys, profile=FAST, keyed_map="signflip", capsule=False)
+    assert sealed.header.keyed_map_name == "signflip"
+    assert decibel(portrait(), restore(sealed, keys=keys).pixels) > 36
+
+
+def test_a_keyring_does_instead_of_a_server(tmp_path):
+    keyring = LocalKeyring(tmp_path / "keys.json", "a passphrase")
+    anonymize(Photo(portrait()), keys=keyring, profile=FAST).save(tmp_path / "sealed.png")
+    again = LocalKeyring(tmp_path / "keys.json", "a passphrase")
+    assert np.array_equal(restore(tmp_path / "sealed.png", keys=again).pixels, portrait())
+
+
+def test_no_face_is_a_clear_result_and_costs_no_key():
+    keys = Keys()
+    with pytest.raises(NoFaceFound, match="no face"):
+        anonymize(Photo(np.full((128, 128, 3), 200, np.uint8)), keys=keys)
+    assert not keys.held
+
+
+def test_an_unreachable_fidelity_fails_clearly(keys):
+    demanding = replace(FAST, least_fidelity=90.0, attempts=2)
+    with pytest.raises(FidelityTooLow, match="try another profile"):
+        anonymize(Photo(portrait()), keys=keys, profile=demanding)
+
+
+def test_an_unknown_keyed_map_is_named(keys):
+    with pytest.raises(PhotoError, match="signflip, rotation"):
+        anonymize(Photo(portrait()), keys=keys, keyed_map="xor")
+
+
+# What an attacker or an accident does to a sealed file.
+
+
+def test_altered_pixels_are_reported(keys, sealed):
+    pixels = sealed.pixels.copy()
+    pixels[200, 10] ^= 1
+    chunks = extract(sealed.content)
+    with pytest.raises(PixelsAltered):
+        restore(embed(encode_png(pixels), chunks.header, chunks.capsule), keys=keys)
+
+
+def test_an_altered_header_is_reported(keys, sealed):
+    chunks = extract(sealed.content)
+    header = bytearray(chunks.header)
+    header[-40] ^= 1
+    with pytest.raises(HeaderAltered):
+        restore(embed(encode_png(sealed.pixels), bytes(header), chunks.capsule), keys=keys)
+
+
+def test_an_altered_capsule_is_reported_and_the_pixels_still_restore(keys, sealed):
+    chunks = extract(sealed.content)
+    broken = bytearray(chunks.capsule)
+    broken[100] ^= 1
+    content = embed(encode_png(sealed.pixels), chunks.header, bytes(broken))
+    with pytest.raises(CapsuleAltered, match="--from-pixels"):
+        restore(content, keys=keys)
+    assert decibel(portrait(), restore(content, keys=keys, from_pixels=True).pixels) > 38
+
+
+def test_a_missing_capsule_is_reported(keys, sealed):
+    with pytest.raises(SealedFileError, match="capsule is missing"):
+        restore(embed(encode_png(sealed.pixels), sealed.header_bytes, None), keys=keys)
+
+
+def test_an_altered_length_field_is_reported(keys, sealed):
+    content = bytearray(sealed.content)
+    at = content.index(b"fsCP") - 4
+    content[at : at + 4] = struct.pack(">I", 1 << 30)
+    with pytest.raises(SealedFileError, match="length field"):
+        restore(bytes(content), keys=keys)
+
+
+def test_a_resized_copy_is_reported(keys, sealed):
+    small = encode_png(np.asarray(Image.fromarray(sealed.pixels).resize((128, 128))))
+    with pytest.raises(SealedFileError, match="128x128 px, its header says 256x256"):
+        restore(small, keys=keys, header=sealed.header_bytes)
+
+
+def test_a_capsule_of_another_photo_does_not_open(keys, sealed):
+    other = anonymize(Photo(portrait()[:, ::-1].copy()), keys=keys, profile=FAST)
+    swapped = embed(encode_png(sealed.pixels), sealed.header_bytes, extract(other.content).capsule)
+    with pytest.raises(CapsuleAltered):
+        restore(swapped, keys=keys)
+
+
+def test_a_wrong_key_is_refused_and_forced_shows_somebody_else(keys, sealed):
+    content = read_sealed(sealed.content)
+    wrong = ImageKey(sealed.key_id, bytes(32))
+    with pytest.raises(WrongKey):
+        restore_with_key(content, wrong)
+    forced = restore_with_key(content, wrong, force=True)
+    inside = (forced.pixels != sealed.pixels).any(axis=2)
+    assert not forced.exact
+    assert decibel(portrait()[inside], forced.pixels[inside]) < 24
+
+
+def test_a_key_with_one_flipped_bit_is_as_wrong_as_any(keys, sealed):
+    secret = bytearray(keys.held[sealed.key_id].secret)
+    secret[31] ^= 1
+    with pytest.raises(WrongKey):
+        verify(read_sealed(sealed.content), ImageKey(sealed.key_id, bytes(secret)))
+
+
+def test_an_untouched_file_is_verified(keys, sealed):
+    verify(read_sealed(sealed.content), keys.held[sealed.key_id])
+
+
+def test_another_models_file_names_both_models(tmp_path, keys, bare):
+    save_model(tmp_path / "other.safetensors", VelocityNetwork(), packaged_model().klt, "other")
+    other = load_model(tmp_path / "other.safetensors")
+    with pytest.raises(ModelMismatch) as caught:
+        restore(bare, keys=keys, model=other)
+    assert bare.header.model_digest.hex()[:16] in str(caught.value)
+    assert other.digest.hex()[:16] in str(caught.value)
+
+
+def test_the_capsule_needs_no_model_at_all(tmp_path, keys, sealed):
+    save_model(tmp_path / "other.safetensors", VelocityNetwork(), packaged_model().klt, "other")
+    assert restore(sealed, keys=keys, model=load_model(tmp_path / "other.safetensors")).exact
+
+
+def test_an_unknown_key_is_the_key_sources_to_report(sealed):
+    with pytest.raises(UnknownKey):
+        restore(sealed, keys=Keys())
