@@ -1,0 +1,1 @@
+"""Finding faces in a photo, and where and how each is replaced."""
