@@ -45,10 +45,10 @@ def resize_matrix(source: int, target: int) -> FloatArray:
     return np.asarray(backward @ forward * np.sqrt(target / source))
 
 
-def block_resize_matrix(source: int, target: int) -> FloatArray:
-    """Matrix (3 * target**2, 3 * source**2) that resamples one RGB block, channels last."""
-    line = resize_matrix(source, target)
-    return np.kron(np.kron(line, line), np.eye(3))
+def resize_blocks(blocks: FloatArray, target: int) -> FloatArray:
+    """RGB blocks (N, source, source, 3), resampled to (N, target, target, 3)."""
+    line = resize_matrix(blocks.shape[1], target)
+    return np.asarray(np.einsum("ya,nabc,xb->nyxc", line, blocks, line, optimize=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +82,11 @@ class KLT:
         return CellCodec(self, cell)
 
 
+def _resized(patches: FloatArray, cell: int) -> FloatArray:
+    """Patches (N, 192) as cells (N, 3 * cell**2)."""
+    return resize_blocks(patches.reshape(-1, PATCH, PATCH, 3), cell).reshape(len(patches), -1)
+
+
 @dataclass(frozen=True, eq=False)
 class CellCodec:
     """Encodes and decodes face squares whose cells are ``cell x cell`` pixels.
@@ -97,7 +102,7 @@ class CellCodec:
     @cached_property
     def _carried(self) -> tuple[FloatArray, FloatArray]:
         """(subspace, decode): latent directions that the cell carries, and their pixels."""
-        pixels = block_resize_matrix(PATCH, self.cell) @ self.klt.basis
+        pixels = _resized(self.klt.basis.T, self.cell).T
         _, gain, directions = np.linalg.svd(pixels * (PATCH / self.cell), full_matrices=False)
         kept = directions[gain >= MINIMUM_CARRIED].T
         if kept.shape[1] == COMPONENTS:
@@ -122,7 +127,7 @@ class CellCodec:
 
     @cached_property
     def _mean(self) -> FloatArray:
-        return block_resize_matrix(PATCH, self.cell) @ self.klt.mean
+        return np.asarray(_resized(self.klt.mean[None], self.cell)[0])
 
     def encode(self, square: NDArray[np.generic]) -> FloatArray:
         """Latent (B, 32, 16, 16) of squares (B, S, S, 3), ``S = 16 * cell``."""

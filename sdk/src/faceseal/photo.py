@@ -33,6 +33,9 @@ MAXIMUM_PIXELS = 1 << 26
 MAXIMUM_BYTES = 1 << 28
 """256 MiB, of a file."""
 
+MAXIMUM_PROFILE_BYTES = 1 << 20
+"""1 MiB, of an ICC profile."""
+
 _ORIENTATION = 0x0112
 """Exif 2.32, section 4.6.4; the same tag in TIFF."""
 _BITS_PER_SAMPLE = 258
@@ -41,10 +44,15 @@ _BITS_PER_SAMPLE = 258
 
 @dataclass(frozen=True, eq=False)
 class Photo:
-    """An upright photo: pixels (H, W, 3), RGB; a greyscale photo has three equal channels."""
+    """An upright photo.
+
+    pixels: (H, W, 3), RGB; a greyscale photo has three equal channels; color_profile: the
+    ICC profile that says what the RGB values mean, None for sRGB.
+    """
 
     pixels: NDArray[np.uint8]
     was_grayscale: bool = False
+    color_profile: bytes | None = None
 
 
 def read_photo(path: str | os.PathLike[str]) -> Photo:
@@ -104,7 +112,8 @@ def decode_photo(content: bytes, name: str) -> Photo:
     was_grayscale = pixels.ndim == 2
     if was_grayscale:
         pixels = np.stack([pixels] * 3, axis=-1)
-    return Photo(np.array(pixels, dtype=np.uint8, order="C"), was_grayscale)
+    profile = None if was_grayscale else _color_profile(image)
+    return Photo(np.array(pixels, dtype=np.uint8, order="C"), was_grayscale, profile)
 
 
 def _open(content: bytes, name: str) -> ImageFile.ImageFile:
@@ -178,6 +187,12 @@ def _bits(image: ImageFile.ImageFile, content: bytes) -> set[int]:
     if isinstance(image, TiffImagePlugin.TiffImageFile) and image.mode != "P":
         return set(image.tag_v2.get(_BITS_PER_SAMPLE, (1,)))
     return {8}
+
+
+def _color_profile(image: ImageFile.ImageFile) -> bytes | None:
+    """One that is absurdly large is dropped, for it is carried into every copy."""
+    profile = image.info.get("icc_profile")
+    return profile if isinstance(profile, bytes) and 0 < len(profile) <= MAXIMUM_PROFILE_BYTES else None
 
 
 def _orientation(image: ImageFile.ImageFile) -> int:

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 from skimage.data import astronaut
 
 from faceseal import FAST, LocalKeyring, Photo, anonymize, restore
@@ -143,6 +143,19 @@ def test_a_grey_photo_comes_back_grey(tmp_path, keys):
     assert np.array_equal(np.asarray(Image.open(tmp_path / "restored.png")), grey)
     alone = restore(sealed, keys=keys, from_pixels=True)
     assert (alone.pixels[..., 0] == alone.pixels[..., 2]).all()
+
+
+def test_colours_keep_their_meaning_and_other_metadata_is_left_behind(tmp_path, keys):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    exif = Image.Exif()
+    exif[0x010F] = "camera maker"
+    Image.fromarray(portrait()).save(tmp_path / "photo.jpg", quality=95, icc_profile=profile, exif=exif)
+    anonymize(tmp_path / "photo.jpg", keys=keys, profile=FAST).save(tmp_path / "sealed.png")
+    restore(tmp_path / "sealed.png", keys=keys).save(tmp_path / "restored.png")
+    for name in ("sealed.png", "restored.png"):
+        with Image.open(tmp_path / name) as image:
+            assert image.info["icc_profile"] == profile
+            assert not image.getexif()
 
 
 def test_two_faces_whose_squares_meet_are_both_restored(keys):

@@ -153,10 +153,10 @@ def test_a_face_that_fills_the_photo_is_covered_from_edge_to_edge() -> None:
 
 
 def test_a_face_beyond_the_largest_cells_is_refused_with_the_scale_that_helps() -> None:
-    landmarks = face_at(2000, 2000, 2048)
-    with pytest.raises(PhotoError, match=r"needs a square of 2048 pixels and 1024 is the most; .* 50 %"):
-        place_square(landmarks, 4000, 4000)
-    assert place_square(landmarks / 2, 2000, 2000).cell == 64
+    landmarks = face_at(4000, 4000, 4096)
+    with pytest.raises(PhotoError, match=r"needs a square of 4096 pixels and 2048 is the most; .* 50 %"):
+        place_square(landmarks, 8000, 8000)
+    assert place_square(landmarks / 2, 4000, 4000).cell == 128
 
 
 def test_a_photo_without_room_for_a_square_is_refused() -> None:

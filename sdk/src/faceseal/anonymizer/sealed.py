@@ -45,7 +45,7 @@ class Restored:
     """A restored photo.
 
     pixels: (H, W, 3) uint8; exact: every pixel is the original's; fidelity: dB in the mask
-    as measured when the photo was sealed, infinite if exact.
+    as measured when the photo was sealed, infinite if exact; color_profile: ICC, or None.
     """
 
     pixels: Pixels
@@ -53,17 +53,21 @@ class Restored:
     fidelity: float
     grayscale: bool
     key_id: UUID
+    color_profile: bytes | None = None
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write as PNG, atomically.  Raises PhotoError."""
-        write_atomically(Path(path), encode_png(self.pixels, grayscale=self.grayscale))
+        write_atomically(Path(path), encode_png(self.pixels, self.color_profile, grayscale=self.grayscale))
 
 
-def encode_png(pixels: Pixels, *, grayscale: bool = False) -> bytes:
-    """Pixels (H, W, 3) as a PNG file, of one channel if they are grey."""
+def encode_png(pixels: Pixels, color_profile: bytes | None = None, *, grayscale: bool = False) -> bytes:
+    """Pixels (H, W, 3) as a PNG file, of one channel if they are grey.
+
+    The colour profile is all the metadata that it carries.
+    """
     image = Image.fromarray(pixels[..., 0] if grayscale else pixels)
     buffer = io.BytesIO()
-    image.save(buffer, "PNG")
+    image.save(buffer, "PNG", icc_profile=color_profile)
     return buffer.getvalue()
 
 
@@ -75,6 +79,7 @@ class SealedContent:
     header: Header
     header_bytes: bytes
     capsule: bytes | None
+    color_profile: bytes | None = None
     detached: bool = False
 
     @property
@@ -94,10 +99,11 @@ def read_sealed(content: bytes, name: str = "the file", header: bytes | None = N
     else:
         header_bytes, box = header, None
     parsed = parse_header(header_bytes)
-    pixels = decode_photo(content, name).pixels
+    photo = decode_photo(content, name)
+    pixels = photo.pixels
     if pixels.shape[:2] != (parsed.height, parsed.width):
         raise SealedFileError(
             f"{name} is {pixels.shape[1]}x{pixels.shape[0]} px, its header says {parsed.width}x{parsed.height}; "
             "bring it back to that size first"
         )
-    return SealedContent(pixels, parsed, header_bytes, box, detached=header is not None)
+    return SealedContent(pixels, parsed, header_bytes, box, photo.color_profile, detached=header is not None)

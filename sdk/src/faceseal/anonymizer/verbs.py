@@ -96,7 +96,7 @@ def anonymize(
     )
     header_bytes = encode_header(header, key)
     box = seal_originals(picture.pixels, header, header_bytes, key) if capsule else None
-    content = png.embed(encode_png(pixels), header_bytes, box)
+    content = png.embed(encode_png(pixels, picture.color_profile), header_bytes, box)
     keys.bind(key.key_id, header.pixel_digest)
     return Sealed(content, pixels, header, header_bytes)
 
@@ -166,13 +166,14 @@ def restore_with_key(
         authenticate_header(content.header_bytes, header, key)
         _check_pixels(content)
     if exactly:
-        return Restored(open_originals(content, key), True, float("inf"), header.grayscale, key.key_id)
+        exact = open_originals(content, key)
+        return Restored(exact, True, float("inf"), header.grayscale, key.key_id, content.color_profile)
     progress("restoring from the pixels")
     exchange = _exchange(_matching_model(model, header.model_digest), header.solver, header.keyed_map)
     pixels = restore_faces(content.pixels, header.faces, exchange, key)
     if header.grayscale:
         pixels = np.repeat(np.rint(pixels.mean(axis=2, keepdims=True)).astype(np.uint8), 3, axis=2)
-    return Restored(pixels, False, header.fidelity, header.grayscale, key.key_id)
+    return Restored(pixels, False, header.fidelity, header.grayscale, key.key_id, content.color_profile)
 
 
 def _as_photo(photo: str | os.PathLike[str] | bytes | Photo) -> Photo:

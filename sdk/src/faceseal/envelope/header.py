@@ -25,7 +25,7 @@ VERSION = 1
 MAX_FACES = 1000
 MAX_SIDE = 1 << 20
 """Largest width or height that a header may state, in pixels."""
-MAX_CELL = 64
+MAX_CELL = 128
 GRID = 16
 KEYED_MAP_NAMES = ("signflip", "rotation")
 """The maps of faceseal.keyed, by their numbers in the header."""

@@ -25,7 +25,7 @@ ASIDE_PER_NOSE = 1.5
 """How far the ellipse moves for what a nose is beyond `FRONTAL_NOSE`."""
 LARGEST_ASIDE = 0.12
 """The ellipse moves no further than this, in sides of the square: it stays within it."""
-LARGEST_CELL = 64
+LARGEST_CELL = 128
 """A face that needs larger cells than this, in pixels, is refused."""
 
 

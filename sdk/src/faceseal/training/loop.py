@@ -66,12 +66,24 @@ def draw_times(count: int, uniform: float, generator: torch.Generator) -> Tensor
     return torch.where(torch.rand(count, generator=generator) < uniform, even, normal)
 
 
-def flow_loss(network: VelocityNetwork, latent: Tensor, condition: Condition, times: Tensor, noise: Tensor) -> Tensor:
-    """Mean squared error of the velocity inside the mask."""
+def component_weights(klt: KLT) -> Tensor:
+    """(32,) with mean 1, in proportion to what a component's error costs in grey levels.
+
+    The latent is whitened, so without weights the many faint components outvote the few
+    that draw the face.
+    """
+    return torch.from_numpy(klt.scale / klt.scale.mean()).float()
+
+
+def flow_loss(
+    network: VelocityNetwork, latent: Tensor, condition: Condition, times: Tensor, noise: Tensor, weights: Tensor
+) -> Tensor:
+    """Squared error of the velocity, averaged over the mask and, by `weights`, over components."""
     at = times[:, None, None, None]
     state = ((1 - at) * latent + at * noise) * condition.mask
     error = (network(state, times, condition.stacked()).float() - (noise - latent)) * condition.mask
-    return torch.as_tensor(error.square().sum() / (condition.mask.sum() * latent.shape[1]))
+    weighted = error.square() * weights[:, None, None]
+    return torch.as_tensor(weighted.sum() / (condition.mask.sum() * latent.shape[1]))
 
 
 class Training:
@@ -95,6 +107,7 @@ class Training:
             self._resume(torch.load(checkpoint, map_location=self.device, weights_only=True))
         else:
             self.klt = KLT.from_moments(*patch_moments(self.train))
+        self.weights = component_weights(self.klt).to(self.device)
 
     def _resume(self, saved: dict[str, Any]) -> None:
         self.network.load_state_dict(saved["network"])
@@ -150,7 +163,7 @@ class Training:
         there = Condition(*(v.to(self.device) for v in (condition.background, condition.mask, condition.landmarks)))
         latent, times, noise = (v.to(self.device) for v in (latent, times, noise))
         with torch.autocast(self.device.type, torch.bfloat16):
-            loss = flow_loss(self.network, latent, there, times, noise)
+            loss = flow_loss(self.network, latent, there, times, noise, self.weights)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
