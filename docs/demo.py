@@ -101,7 +101,7 @@ def walk_through(photo: Photo, office: Office, output: Path) -> Pixels:
     say("restored", "bit-exact, from the file's capsule; the audit receipt was verified first")
     pixels = faceseal.restore(path, keys=reporter, grant=str(grant.id), from_pixels=True)
     _require(not pixels.exact and pixels.fidelity > 20, "restoring from the pixels alone failed")
-    say("from pixels", f"{pixels.fidelity:.1f} dB in the mask, without the capsule")
+    say("from pixels", f"{pixels.fidelity:.0f} dB in the mask, without the capsule")
     content = read_sealed(path.read_bytes())
     wrong = restore_with_key(content, ImageKey(content.header.key_id, urandom(32)), force=True)
     _require(not np.array_equal(wrong.pixels, pixels.pixels), "a wrong key restored the face")

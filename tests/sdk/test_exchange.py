@@ -6,10 +6,10 @@ from PIL import Image
 from skimage.data import astronaut
 
 from faceseal import ode
+from faceseal.anonymizer.generator import default_model
 from faceseal.exchange import Exchange, Face
 from faceseal.keyed import KEYED_MAPS, ROTATION
 from faceseal.profiles import FAST
-from faceseal.weights import packaged_model
 
 MASK = np.zeros((16, 16), dtype=bool)
 MASK[3:15, 3:13] = True
@@ -23,7 +23,7 @@ def face(cell: int = 8, seed: int = 1) -> Face:
 
 
 def exchange(keyed_map=ROTATION) -> Exchange:
-    return Exchange(packaged_model(), ode.Solver(**vars(FAST.solver)), keyed_map)
+    return Exchange(default_model(), ode.Solver(**vars(FAST.solver)), keyed_map)
 
 
 def decibel(one: np.ndarray, other: np.ndarray) -> float:
@@ -67,6 +67,10 @@ def test_a_batch_gives_each_face_what_it_gets_alone():
     together = machine.anonymize([one, other])
     alone = machine.anonymize([other])
     assert np.mean(together[1] != alone[0]) < 0.02
+
+
+def test_a_face_shows_nothing_of_its_key():
+    assert "stream_key" not in repr(face())
 
 
 def test_cells_beyond_the_photo_do_not_matter():

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.data import astronaut
 
+from faceseal.anonymizer.generator import default_model
 from faceseal.latent import COMPONENTS, GRID, KLT, PATCH, resize_blocks, resize_matrix
-from faceseal.weights import packaged_model
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_the_basis_is_orthonormal_and_the_latent_has_unit_mean_variance(klt):
 
 def test_a_face_loses_little_in_the_packaged_latent():
     square = astronaut()[64:192, 160:288][None].astype(float)
-    codec = packaged_model().klt.codec(8)
+    codec = default_model().klt.codec(8)
     error = np.mean((codec.decode(codec.encode(square)) - square) ** 2)
     assert 10 * np.log10(255**2 / error) > 33
 

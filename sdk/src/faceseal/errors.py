@@ -56,7 +56,7 @@ class MissingDependency(FacesealError):
 
 
 class FidelityTooLow(FacesealError):
-    """Restoring from the pixels alone would miss the profile's threshold; nothing was written."""
+    """Restoring from the pixels alone would stay too far from what the model carries of a face."""
 
 
 class KeySourceError(FacesealError):

@@ -9,7 +9,7 @@ background, mask and landmarks, so both integrate the same ODE.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -37,7 +37,7 @@ class Face:
     mask: NDArray[np.bool_]
     inside: NDArray[np.bool_]
     landmarks: FloatArray
-    stream_key: bytes
+    stream_key: bytes = field(repr=False)
     public_seed: bytes
 
     @property

@@ -7,8 +7,7 @@ DCT, and a patch to 32 numbers by projecting on the leading principal components
 and decoding followed by encoding returns exactly what was given.  Cells never overlap:
 what is decoded inside the mask changes no pixel outside it.
 
-Everything here is float64 numpy: the same bits come out on every machine that the
-generator runs on.
+Everything here is float64 numpy: machines differ by less than 1e-8 grey levels.
 """
 
 from __future__ import annotations
@@ -56,12 +55,17 @@ class KLT:
     """Principal components of 8 x 8 RGB patches, partly whitened.
 
     mean: (192,) grey levels; basis: (192, 32), orthonormal columns, strongest first;
-    scale: (32,) grey levels per unit of latent.
+    scale: (32,) grey levels per unit of latent.  Raises ValueError for other shapes.
     """
 
     mean: FloatArray
     basis: FloatArray
     scale: FloatArray
+
+    def __post_init__(self) -> None:
+        values = 3 * PATCH**2
+        if (self.mean.shape, self.basis.shape, self.scale.shape) != ((values,), (values, COMPONENTS), (COMPONENTS,)):
+            raise ValueError("the KLT's arrays do not have the shapes (192,), (192, 32) and (32,)")
 
     @classmethod
     def from_moments(cls, mean: FloatArray, covariance: FloatArray) -> KLT:

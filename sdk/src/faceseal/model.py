@@ -107,7 +107,18 @@ def save_model(path: Path, network: VelocityNetwork, klt: KLT, name: str) -> Non
     for key, value in (("mean", klt.mean), ("basis", klt.basis), ("scale", klt.scale)):
         tensors[f"klt.{key}"] = torch.from_numpy(np.ascontiguousarray(value))
     metadata = {"format": FORMAT, "name": name, "architecture": json.dumps(network.architecture, sort_keys=True)}
-    path.write_bytes(safetensors.torch.save({k: v.contiguous() for k, v in tensors.items()}, metadata))
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_bytes(safetensors.torch.save({k: v.contiguous() for k, v in tensors.items()}, metadata))
+    unfinished.replace(path)
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    """The strings in a safetensors file's JSON header, of at most 1 MiB.  Raises ValueError."""
+    length = int.from_bytes(content[:8], "little")
+    if len(content) < 8 or length > min(1 << 20, len(content) - 8):
+        raise ValueError("not a safetensors file")
+    metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+    return metadata if isinstance(metadata, dict) else {}
 
 
 def load_model(path: Path, device: str = "cpu") -> Model:
@@ -117,8 +128,7 @@ def load_model(path: Path, device: str = "cpu") -> Model:
     """
     try:
         content = path.read_bytes()
-        with safetensors.safe_open(path, framework="pt") as opened:
-            metadata = opened.metadata() or {}
+        metadata = _metadata(content)
         if metadata.get("format") != FORMAT:
             raise ModelError(f"{path} is not a {FORMAT} weights file")
         tensors = safetensors.torch.load(content)
@@ -126,9 +136,18 @@ def load_model(path: Path, device: str = "cpu") -> Model:
         network.unet.load_state_dict(
             {k.removeprefix("network."): v.float() for k, v in tensors.items() if k.startswith("network.")}
         )
-        mean, basis, scale = (tensors[f"klt.{key}"].numpy() for key in ("mean", "basis", "scale"))
-    except (OSError, KeyError, ValueError, RuntimeError, safetensors.SafetensorError) as cause:
-        raise ModelError(f"cannot read the model {path}: {cause}") from cause
+        klt = KLT(*(tensors[f"klt.{key}"].numpy() for key in ("mean", "basis", "scale")))
+        name = metadata["name"]
+    except (
+        OSError,
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+        safetensors.SafetensorError,
+    ) as cause:
+        raise ModelError(f"cannot read the model {path}: {' '.join(str(cause).split())[:200]}") from cause
     where = torch.device(device)
     network = network.requires_grad_(False).eval().to(where)
-    return Model(network, KLT(mean, basis, scale), hashlib.sha256(content).digest(), metadata["name"], where)
+    return Model(network, klt, hashlib.sha256(content).digest(), name, where)

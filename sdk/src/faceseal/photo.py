@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import BmpImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
+from faceseal.envelope.webp import webp_size
 from faceseal.errors import PhotoError
 
 SHORTEST_SIDE = 64
@@ -54,6 +55,15 @@ class Photo:
     was_grayscale: bool = False
     color_profile: bytes | None = None
 
+    def __post_init__(self) -> None:
+        """Raises PhotoError unless the pixels are such a photo's."""
+        pixels = self.pixels
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+            raise PhotoError("a photo's pixels are an array of 8-bit values, (height, width, 3)")
+        _check_size((pixels.shape[1], pixels.shape[0]), "the photo")
+        if self.was_grayscale and (pixels != pixels[..., :1]).any():
+            raise PhotoError("a greyscale photo has three equal channels")
+
 
 def read_photo(path: str | os.PathLike[str]) -> Photo:
     """Read a JPEG, PNG, WebP, TIFF or BMP file.
@@ -69,7 +79,7 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
     Raises PhotoError if the file is missing, a folder, unreadable or larger than 256 MiB.
     """
     path = Path(path)
-    name = _printable(str(path))
+    name = printable(str(path))
     try:
         kind = path.stat()
         if stat.S_ISDIR(kind.st_mode):
@@ -93,7 +103,7 @@ def decode_photo(content: bytes, name: str) -> Photo:
     everything but an opaque 8-bit RGB or grey picture of at least 64 x 64 pixels and at most
     64 megapixels; the size is judged before anything is decoded.
     """
-    name = _printable(name)
+    name = printable(name)
     if len(content) > MAXIMUM_BYTES:
         raise PhotoError(_too_many_bytes(name))
     try:
@@ -107,7 +117,7 @@ def decode_photo(content: bytes, name: str) -> Photo:
     except Image.DecompressionBombError as cause:
         raise PhotoError(_too_many_pixels(name)) from cause
     except Exception as cause:  # decoders raise whatever a damaged file leads them to
-        reason = _printable(str(cause)) or type(cause).__name__
+        reason = printable(str(cause)) or type(cause).__name__
         raise PhotoError(f"{name} is damaged or truncated ({reason}); get a complete copy of it") from cause
     was_grayscale = pixels.ndim == 2
     if was_grayscale:
@@ -124,7 +134,10 @@ def _open(content: bytes, name: str) -> ImageFile.ImageFile:
     if content.startswith(b"\x89PNG\r\n\x1a\n"):
         return PngImagePlugin.PngImageFile(file)
     if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
-        _check_size(_webp_size(content), name)  # its decoder allocates as soon as it is made
+        size = webp_size(content)  # its decoder allocates as soon as it is made
+        if size is None:
+            raise ValueError("the file ends in its header, or is an unknown kind of WebP")
+        _check_size(size, name)
         return WebPImagePlugin.WebPImageFile(file)
     if content.startswith((b"II*\x00", b"MM\x00*")):
         return TiffImagePlugin.TiffImageFile(file)
@@ -135,21 +148,6 @@ def _open(content: bytes, name: str) -> ImageFile.ImageFile:
     if not content:
         raise PhotoError(f"{name} is empty; get a complete copy of it")
     raise PhotoError(f"{name} is not a JPEG, PNG, WebP, TIFF or BMP image; if it is another kind, {_convert(name)}")
-
-
-def _webp_size(content: bytes) -> tuple[int, int]:
-    """Width and height in a WebP file's header (RFC 9649, sections 2.5 to 2.7)."""
-    chunk, header = content[12:16], content[20:30]
-    if len(header) < 10:
-        raise ValueError("the file ends in its header")
-    if chunk == b"VP8X":
-        return int.from_bytes(header[4:7], "little") + 1, int.from_bytes(header[7:10], "little") + 1
-    if chunk == b"VP8L":
-        packed = int.from_bytes(header[1:5], "little")
-        return (packed & 0x3FFF) + 1, (packed >> 14 & 0x3FFF) + 1
-    if chunk == b"VP8 ":
-        return int.from_bytes(header[6:8], "little") & 0x3FFF, int.from_bytes(header[8:10], "little") & 0x3FFF
-    raise ValueError("unknown kind of WebP")
 
 
 def _check_size(size: tuple[int, int], name: str) -> None:
@@ -232,9 +230,9 @@ def write_atomically(path: Path, content: bytes) -> None:
     left behind then.
     """
     path = Path(path)
-    name = _printable(str(path))
+    name = printable(str(path))
     if not path.parent.is_dir():
-        raise PhotoError(f"{name} cannot be written: the folder {_printable(str(path.parent))} does not exist")
+        raise PhotoError(f"{name} cannot be written: the folder {printable(str(path.parent))} does not exist")
     unfinished = path.parent / f".{secrets.token_hex(8)}.unfinished"
     try:
         try:
@@ -267,8 +265,8 @@ def _reason(cause: OSError) -> str:
     return cause.strerror or "input/output error"
 
 
-def _printable(name: str) -> str:
-    """The name on one line, without control characters."""
+def printable(name: str) -> str:
+    """A name on one line, without control characters."""
     return "".join(character if character.isprintable() else "?" for character in name)
 
 

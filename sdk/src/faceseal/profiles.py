@@ -12,8 +12,9 @@ from faceseal.errors import PhotoError
 class Profile:
     """Settings of one anonymization.
 
-    solver: how the ODE is integrated; least_fidelity: dB in the mask that restoring from
-    the 8-bit pixels alone must reach, or another nonce is drawn; attempts: nonces per face.
+    solver: how the ODE is integrated; least_fidelity: how near, in dB of the mask's pixels,
+    restoring from the 8-bit pixels alone must come to what the model carries of the face,
+    or another nonce is drawn; attempts: nonces per face.
     """
 
     name: str

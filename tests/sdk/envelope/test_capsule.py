@@ -1,9 +1,12 @@
 import json
+import struct
+import tracemalloc
 from pathlib import Path
 from uuid import UUID
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from faceseal.envelope.capsule import open_capsule, seal_capsule
 from faceseal.errors import CapsuleAltered
@@ -50,6 +53,39 @@ def test_a_capsule_opens_with_its_own_header_and_key_only():
     for header, key in ((b"other header", KEY), (HEADER, other)):
         with pytest.raises(CapsuleAltered):
             open_capsule(sealed(), header, key, SIZES)
+
+
+def forged(plain: bytes) -> bytes:
+    """A capsule with any content, by somebody who holds the key."""
+    cipher = AESGCM(KEY.derive(b"faceseal/1 capsule", salt=KEY.key_id.bytes))
+    return NONCE + cipher.encrypt(NONCE, plain, HEADER)
+
+
+def hollow(size: tuple[int, int]) -> bytes:
+    """A lossless WebP that states a size and holds next to nothing, 34 bytes."""
+    body = b"VP8L" + struct.pack("<IBI", 14, 0x2F, (size[0] - 1) | (size[1] - 1) << 14) + bytes(9)
+    return b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body
+
+
+@pytest.mark.parametrize(
+    "plain",
+    [
+        b"",
+        struct.pack(">I", 0xFFFFFFFF) + b"short",
+        struct.pack(">I", 300_000_000),
+        struct.pack(">I", 34) + hollow((16000, 12000)),
+        struct.pack(">I", 34) + hollow((32, 48))[:33],
+    ],
+    ids=["empty", "endless", "long", "bomb", "cut short"],
+)
+def test_a_hostile_capsule_is_refused_before_it_costs_anything(plain):
+    tracemalloc.start()
+    try:
+        with pytest.raises(CapsuleAltered):
+            open_capsule(forged(plain), HEADER, KEY, SIZES[:1])
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("content", [b"", bytes(27), bytes(28)])

@@ -19,7 +19,6 @@ from faceseal.envelope.header import (
     key_commitment,
     parse_header,
     pixel_digest,
-    quantize_fidelity,
     quantize_landmarks,
 )
 from faceseal.errors import HeaderAltered, SealedFileError, WrongKey
@@ -35,8 +34,8 @@ KEY = ImageKey(UUID("0192f0c1-2345-7678-9abc-def012345678"), bytes(range(32)))
 def face(**changes) -> FaceRecord:
     mask = np.zeros((16, 16), dtype=bool)
     mask[3:14, 4:12] = True
-    landmarks = np.array([[4.5, 4.625], [10.75, 4.5], [7.5, 8], [5.25, 11], [10.5, 11.015625]])
-    return replace(FaceRecord(-16, 40, 8, mask, landmarks, bytes(range(16)), 39.25), **changes)
+    landmarks = np.array([[4.5, 4.625], [10.75, 4.5], [-0.5, 8], [5.25, 11], [10.5, 15.875]])
+    return replace(FaceRecord(-16, 40, 8, mask, landmarks, bytes(range(16)), 39), **changes)
 
 
 def header(**changes) -> Header:
@@ -51,7 +50,7 @@ def header(**changes) -> Header:
         pixel_digest=b"\x22" * 32,
         grayscale=False,
         capsule=True,
-        faces=(face(), face(x=300, y=-8, cell=9, fidelity=41.0)),
+        faces=(face(), face(x=300, y=-8, cell=9, fidelity=41)),
     )
     return replace(made, **changes)
 
@@ -126,8 +125,7 @@ def test_garbage_is_refused_and_never_crashes(content):
         ({"width": 0}, "impossible"),
         ({"height": 1 << 21}, "impossible"),
         ({"keyed_map": 9}, "keyed map 9"),
-        ({"solver": SolverRecord(0, 0.04, 1.5, 1e-3, 8)}, "solver"),
-        ({"solver": SolverRecord(12, 1.0, 1.5, 1e-3, 8)}, "solver"),
+        ({"faces": (face(cell=128),) * 3}, "32 times"),
         ({"faces": (face(x=640),)}, "outside"),
         ({"faces": (face(cell=0),)}, "outside"),
         ({"faces": (face(mask=np.zeros((16, 16), bool)),)}, "empty mask"),
@@ -161,10 +159,46 @@ def test_the_pixel_digest_covers_size_and_every_pixel():
     assert pixel_digest(pixels).hex() == VECTORS["pixel_digest"]
 
 
-def test_landmarks_and_fidelity_are_rounded_to_what_the_header_holds():
-    points = np.array([[0.013, 1000.0]] * 5)
-    assert quantize_landmarks(points)[0].tolist() == [1 / 64, (2**15 - 1) / 64]
-    assert quantize_fidelity(39.999) == 39.99
+def test_the_pixel_digest_covers_the_colour_profile():
+    pixels = np.zeros((3, 4, 3), dtype=np.uint8)
+    assert len({pixel_digest(pixels, profile) for profile in (None, b"wide", b"narrow")}) == 3
+
+
+def test_landmarks_are_rounded_to_what_the_header_holds():
+    points = np.array([[0.07, 1000.0]] * 5)
+    assert quantize_landmarks(points)[0].tolist() == [1 / 8, 127 / 8]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        (0, 0.04, 1.5, 1e-3, 8),
+        (65, 0.04, 1.5, 1e-3, 8),
+        (12, 1.0, 1.5, 1e-3, 8),
+        (12, 0.04, 1.55, 1e-3, 8),
+        (12, 0.04, 1.5, 4e-6, 8),
+        (12, 0.04, 1.5, 1e-3, 33),
+    ],
+)
+def test_solver_settings_that_a_header_cannot_hold_are_refused(settings):
+    with pytest.raises(ValueError, match="solver's settings"):
+        SolverRecord(*settings)
+
+
+@pytest.mark.parametrize(("offset", "value"), [(91, 0), (91, 65), (97, 33), (94, 4)])
+def test_impossible_solver_settings_in_a_file_are_refused(offset, value):
+    content = bytearray(encode_header(header(), KEY))
+    content[offset] = value
+    with pytest.raises(SealedFileError, match="solver"):
+        parse_header(bytes(content))
+
+
+def test_the_published_description_has_the_sizes_of_the_code():
+    page = (Path(__file__).parents[3] / "docs" / "envelope.md").read_text()
+    one, two = (len(encode_header(header(faces=(face(),) * n), KEY)) for n in (1, 2))
+    assert f"| 140 | {two - one} each | the faces |" in page
+    assert one == 140 + (two - one) + 32
+    assert f"| {MAX_HEADER_BYTES:,} bytes |" in page
 
 
 def test_numbers_in_the_header_mean_what_the_generator_means():

@@ -75,6 +75,28 @@ def test_a_header_of_impossible_length_is_refused():
         extract(embed(plain(), bytes(200_000), None))
 
 
+@pytest.mark.parametrize("kind", [b"eXIf", b"tRNS", b"acTL"])
+def test_chunks_that_change_what_is_shown_are_refused(kind):
+    content = embed(plain(), HEADER, None)
+    end = content.index(b"IDAT") - 4
+    with pytest.raises(SealedFileError, match=kind.decode()):
+        extract(content[:end] + chunk(kind, bytes(8)) + content[end:])
+
+
+def test_a_chunks_name_cannot_reach_the_terminal():
+    content = embed(plain(), HEADER, None)
+    end = content.index(b"IDAT") - 4
+    with pytest.raises(SealedFileError) as caught:
+        extract(content[:end] + b"\0\0\0\0\x1b[2Jcrc!" + content[end:])
+    assert str(caught.value).isprintable()
+
+
+def test_a_flood_of_chunks_is_refused():
+    flood = chunk(b"fsZZ", b"") * 100_001
+    with pytest.raises(SealedFileError, match="chunks"):
+        extract(SIGNATURE + flood)
+
+
 def test_chunks_behind_the_end_are_not_read():
     with pytest.raises(NotSealed):
         extract(plain() + chunk(b"fsHD", HEADER))

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceseal.anonymizer.sealed import Pixels
-from faceseal.envelope.header import NONCE_BYTES, FaceRecord, quantize_fidelity
+from faceseal.envelope.header import NONCE_BYTES, FaceRecord
 from faceseal.errors import FidelityTooLow
 from faceseal.faces.square import FaceSquare
 from faceseal.imagekey import ImageKey
@@ -62,15 +62,22 @@ def seal_faces(
 
     Raises FidelityTooLow if a face misses the profile's fidelity with every nonce tried.
     """
-    pixels, done = original, list(records)
-    for layer in layers(records):
+    pixels, restored, done = original, original, list(records)
+    order = layers(records)
+    for layer in order:
         for index, attempt in _seal_layer(pixels, {i: done[i] for i in layer}, exchange, key, profile).items():
             done[index] = attempt.record
-            pixels = square_of(attempt.record).paste(pixels, attempt.square, attempt.record.mask)
-    restored = restore_faces(pixels, done, exchange, key)
-    for index, face in enumerate(done):
-        inside = masked_pixels(face, original)
-        done[index] = replace(face, fidelity=quantize_fidelity(decibel(original[inside], restored[inside])))
+            square = square_of(attempt.record)
+            pixels = square.paste(pixels, attempt.square, attempt.record.mask)
+            restored = square.paste(restored, attempt.restored, attempt.record.mask)
+    if len(order) > 1:
+        # Each layer was tested on exact surroundings; restoring will find inexact ones.
+        restored = restore_faces(pixels, done, exchange, key)
+    for index, record in enumerate(done):
+        before, after = _face(original, record, key), _face(restored, record, key)
+        inside = before.masked_pixels
+        _require(decibel(exchange.carried(before)[inside], after.square[inside]), profile)
+        done[index] = replace(record, fidelity=int(decibel(before.square[inside], after.square[inside])))
     return pixels, done
 
 
@@ -95,6 +102,7 @@ class _Attempt:
 
     record: FaceRecord
     square: Pixels
+    restored: Pixels
     reached: float
 
 
@@ -118,12 +126,17 @@ def _seal_layer(
             if best[index].reached < profile.least_fidelity
         }
         if not pending:
-            return best
-    worst = min(attempt.reached for attempt in best.values())
-    raise FidelityTooLow(
-        f"restoring from the pixels alone would reach {worst:.1f} dB of what the model carries, and profile "
-        f"{profile.name!r} asks for {profile.least_fidelity:.0f}; try another profile"
-    )
+            break
+    _require(min(attempt.reached for attempt in best.values()), profile)
+    return best
+
+
+def _require(reached: float, profile: Profile) -> None:
+    if reached < profile.least_fidelity:
+        raise FidelityTooLow(
+            f"restoring from the pixels alone would come within {reached:.1f} dB of what the model carries, and "
+            f"profile {profile.name!r} asks for {profile.least_fidelity:.0f}; try another profile"
+        )
 
 
 def _attempt(pixels: Pixels, records: list[FaceRecord], exchange: Exchange, key: ImageKey) -> list[_Attempt]:
@@ -133,7 +146,7 @@ def _attempt(pixels: Pixels, records: list[FaceRecord], exchange: Exchange, key:
     attempts = []
     for record, face, square, again in zip(records, faces, made, back, strict=True):
         inside = face.masked_pixels
-        attempts.append(_Attempt(record, square, decibel(exchange.carried(face)[inside], again[inside])))
+        attempts.append(_Attempt(record, square, again, decibel(exchange.carried(face)[inside], again[inside])))
     return attempts
 
 

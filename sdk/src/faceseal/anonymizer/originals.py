@@ -23,7 +23,7 @@ def seal_originals(original: Pixels, header: Header, header_bytes: bytes, key: I
     pictures = []
     for face in header.faces:
         where = _visible(face, header.width, header.height)
-        pictures.append((original * masked_pixels(face, original)[..., None])[where])
+        pictures.append(original[where] * masked_pixels(face, original)[where][..., None])
     return capsules.seal_capsule(pictures, header_bytes, key, os.urandom(capsules.NONCE_BYTES))
 
 

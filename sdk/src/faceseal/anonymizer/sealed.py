@@ -15,7 +15,7 @@ from PIL import Image
 from faceseal.envelope import png
 from faceseal.envelope.header import Header, parse_header, pixel_digest
 from faceseal.errors import SealedFileError
-from faceseal.photo import decode_photo, write_atomically
+from faceseal.photo import decode_photo, printable, write_atomically
 
 Pixels = NDArray[np.uint8]
 """(H, W, 3), RGB."""
@@ -45,7 +45,8 @@ class Restored:
     """A restored photo.
 
     pixels: (H, W, 3) uint8; exact: every pixel is the original's; fidelity: dB in the mask
-    as measured when the photo was sealed, infinite if exact; color_profile: ICC, or None.
+    as measured when the photo was sealed, infinite if exact, NaN if the pixels are not those
+    that were sealed or nothing was checked; color_profile: ICC, or None.
     """
 
     pixels: Pixels
@@ -84,8 +85,8 @@ class SealedContent:
 
     @property
     def intact(self) -> bool:
-        """Whether the pixels are the ones that the header names."""
-        return pixel_digest(self.pixels) == self.header.pixel_digest
+        """Whether pixels and colour profile are the ones that the header names."""
+        return pixel_digest(self.pixels, self.color_profile) == self.header.pixel_digest
 
 
 def read_sealed(content: bytes, name: str = "the file", header: bytes | None = None) -> SealedContent:
@@ -93,17 +94,16 @@ def read_sealed(content: bytes, name: str = "the file", header: bytes | None = N
 
     Raises NotSealed, SealedFileError or PhotoError.
     """
-    if header is None:
-        chunks = png.extract(content)
-        header_bytes, box = chunks.header, chunks.capsule
-    else:
-        header_bytes, box = header, None
-    parsed = parse_header(header_bytes)
+    chunks = png.extract(content) if header is None else png.SealedChunks(header, None)
+    parsed = parse_header(chunks.header)
+    if chunks.capsule is not None and not parsed.capsule:
+        raise SealedFileError("the file carries a capsule that its header does not name; get it again from its source")
     photo = decode_photo(content, name)
-    pixels = photo.pixels
-    if pixels.shape[:2] != (parsed.height, parsed.width):
+    height, width, _ = photo.pixels.shape
+    if (width, height) != (parsed.width, parsed.height):
         raise SealedFileError(
-            f"{name} is {pixels.shape[1]}x{pixels.shape[0]} px, its header says {parsed.width}x{parsed.height}; "
+            f"{printable(name)} is {width}x{height} px, its header says {parsed.width}x{parsed.height}; "
             "bring it back to that size first"
         )
-    return SealedContent(pixels, parsed, header_bytes, box, photo.color_profile, detached=header is not None)
+    detached = header is not None
+    return SealedContent(photo.pixels, parsed, chunks.header, chunks.capsule, photo.color_profile, detached)

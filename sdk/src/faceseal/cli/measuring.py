@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,7 @@ def evaluate(
     output: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the table and the sheet go.")],
     limit: Annotated[int | None, typer.Option(min=1, help="Only this many pairs.")] = None,
     profile: Annotated[str, typer.Option(help="fast, default or best.")] = DEFAULT.name,
+    workers: Annotated[int, typer.Option(min=1, help="Photos worked on at once.")] = os.cpu_count() or 1,
     people: Annotated[int, typer.Option(min=1, help="People on the contact sheet.")] = 24,
 ) -> None:
     """Seal the first photo of each pair, restore it in all ways, and report.
@@ -30,16 +32,15 @@ def evaluate(
         from faceseal.evaluation import report
         from faceseal.evaluation.measure import Measured, Row, measure
         from faceseal.evaluation.pairs import read_pairs
-        from faceseal.evaluation.recognition import Recognizer
     except ModuleNotFoundError as cause:
         raise MissingDependency(f"{cause.name} is not installed; measuring needs faceseal[generator]") from cause
     from faceseal.photo import write_atomically
 
-    network, chosen = Recognizer(recognizer), profile_named(profile)
+    chosen = profile_named(profile)
     output.mkdir(parents=True, exist_ok=True)
     shown: list[Measured] = []
     rows: list[Row] = []
-    for measured in tqdm(measure(read_pairs(pairs, limit), network, chosen), unit="photo", mininterval=5.0):
+    for measured in tqdm(measure(read_pairs(pairs, limit), recognizer, chosen, workers), unit="photo", mininterval=5.0):
         rows.append(measured.row)
         if len(shown) < people:
             shown.append(measured)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
@@ -10,10 +11,11 @@ from uuid import UUID
 import typer
 
 from faceseal.cli.console import KeyringPath, LogKey, ServerUrl, TokenFile, key_source, print_fields
-from faceseal.errors import PhotoError
+from faceseal.errors import PhotoError, PixelsAltered
 from faceseal.profiles import DEFAULT, profile_named
 
 if TYPE_CHECKING:
+    from faceseal.anonymizer import Restored
     from faceseal.model import Model
 
 PhotoPath = Annotated[Path, typer.Argument(metavar="PHOTO", help="A JPEG, PNG or WebP photo, 8-bit RGB or grey.")]
@@ -48,9 +50,11 @@ def anonymize(
     from faceseal import anonymizer
     from faceseal.photo import read_photo, write_atomically
 
-    _refuse_existing(output, overwrite)
+    _check_output(output, overwrite)
     if header is not None:
-        _refuse_existing(header, overwrite)
+        _check_output(header, overwrite)
+        if header.resolve() == output.resolve():
+            raise PhotoError(f"{output} cannot be both the photo and its header; choose two names")
     chosen, picture = profile_named(profile), read_photo(photo)
     with key_source(server, token_file, None, keyring) as keys:
         sealed = anonymizer.anonymize(
@@ -62,16 +66,16 @@ def anonymize(
             keyed_map=keyed_map,
             progress=_say,
         )
+    sealed.save(output)
     if header is not None:
         write_atomically(header, sealed.header_bytes)
-    sealed.save(output)
     count = len(sealed.header.faces)
     print_fields(
         (
             ("sealed", str(output)),
             ("faces", str(count)),
             ("key", str(sealed.key_id)),
-            ("from pixels alone", f"{sealed.header.fidelity:.1f} dB in the mask" + (", at worst" if count > 1 else "")),
+            ("from pixels alone", f"{sealed.header.fidelity} dB in the mask" + (", at worst" if count > 1 else "")),
         )
     )
 
@@ -98,16 +102,19 @@ def restore(
     """Bring the original faces back, if the key is released to you."""
     from faceseal import anonymizer
 
-    _refuse_existing(output, overwrite)
+    _check_output(output, overwrite)
+    if key_id is not None and not force:
+        raise PhotoError("--key names another key than the photo does; add --force to see what it shows")
+    weights = _model(model)
     content = anonymizer.read_sealed(_read(sealed), sealed.name, None if header is None else _read(header))
+    anonymizer.check_before_release(content, model=weights, from_pixels=from_pixels, force=force)
     with key_source(server, token_file, log_key, keyring) as keys:
         key = keys.release(key_id or content.header.key_id, grant)
     restored = anonymizer.restore_with_key(
-        content, key, model=_model(model), from_pixels=from_pixels, force=force, progress=_say
+        content, key, model=weights, from_pixels=from_pixels, force=force, progress=_say
     )
     restored.save(output)
-    how = "exactly, from the capsule" if restored.exact else f"from the pixels, measured {restored.fidelity:.1f} dB"
-    print_fields((("restored", str(output)), ("how", how), ("key", str(restored.key_id))))
+    print_fields((("restored", str(output)), ("how", _how(restored)), ("key", str(restored.key_id))))
 
 
 def inspect(
@@ -136,7 +143,7 @@ def inspect(
     if as_json:
         typer.echo(json.dumps(fields, indent=2))
         return
-    faces = "; ".join(f"{f.side} px at ({f.x}, {f.y}), {f.fidelity:.1f} dB" for f in about.faces)
+    faces = "; ".join(f"{f.side} px at ({f.x}, {f.y}), {f.fidelity} dB" for f in about.faces)
     print_fields([(name, str(value)) for name, value in (fields | {"faces": faces}).items()])
 
 
@@ -154,7 +161,7 @@ def verify(
     content = anonymizer.read_sealed(_read(sealed), sealed.name)
     if server is None and keyring is None:
         if not content.intact:
-            raise PhotoError(f"{sealed.name}: the pixels are not those that its header names")
+            raise PixelsAltered(f"{sealed.name}: the pixels are not those that its header names")
         typer.echo("structure and pixels fit the header; whether the header is genuine takes the key")
         return
     with key_source(server, token_file, log_key, keyring) as keys:
@@ -163,12 +170,20 @@ def verify(
     typer.echo("untouched: header, pixels and capsule are as they were sealed")
 
 
+def _how(restored: Restored) -> str:
+    if restored.exact:
+        return "exactly, from the capsule"
+    if math.isnan(restored.fidelity):
+        return "from altered or unchecked pixels, nobody knows how well"
+    return f"from the pixels, to {restored.fidelity:.0f} dB in the mask as measured when sealed"
+
+
 def _model(path: Path | None) -> Model | None:
     if path is None:
         return None
-    from faceseal.model import load_model
+    from faceseal.anonymizer.generator import open_model
 
-    return load_model(path)
+    return open_model(path)
 
 
 def _read(path: Path) -> bytes:
@@ -181,6 +196,9 @@ def _say(what: str) -> None:
     typer.echo(f"{what} ...", err=True)
 
 
-def _refuse_existing(path: Path, overwrite: bool) -> None:
+def _check_output(path: Path, overwrite: bool) -> None:
+    """Before work is done and a grant is used: can the result be written?"""
+    if not path.parent.is_dir():
+        raise PhotoError(f"there is no folder {path.parent}; create it first")
     if path.exists() and not overwrite:
         raise PhotoError(f"{path} exists; choose another name, or add --overwrite")

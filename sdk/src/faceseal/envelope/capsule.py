@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from numpy.typing import NDArray
 from PIL import Image
 
+from faceseal.envelope.webp import webp_size
 from faceseal.errors import CapsuleAltered
 from faceseal.imagekey import ImageKey
 
@@ -49,25 +50,30 @@ def open_capsule(
         plain = _cipher(key).decrypt(content[:NONCE_BYTES], content[NONCE_BYTES:], header)
     except InvalidTag:
         raise CapsuleAltered(_ALTERED) from None
-    pictures, position = [], 0
+    view, pictures = memoryview(plain), []
     for size in sizes:
-        (length,) = _LENGTH.unpack_from(plain.ljust(position + _LENGTH.size, b"\0"), position)
-        position += _LENGTH.size
-        pictures.append(_decode(plain[position : position + length], size))
-        position += length
-    if position != len(plain):
+        length = int.from_bytes(view[: _LENGTH.size])
+        if len(view) < _LENGTH.size + length:
+            raise CapsuleAltered(_ALTERED)
+        pictures.append(_decode(bytes(view[_LENGTH.size : _LENGTH.size + length]), size))
+        view = view[_LENGTH.size + length :]
+    if len(view):
         raise CapsuleAltered(_ALTERED)
     return pictures
 
 
 def _decode(content: bytes, size: tuple[int, int]) -> NDArray[np.uint8]:
+    # The decoder allocates what the picture's own header states, so that is read first.
+    if webp_size(content) != size:
+        raise CapsuleAltered(_ALTERED)
     try:
         with Image.open(io.BytesIO(content), formats=["WEBP"]) as image:
-            if image.size != size:
-                raise CapsuleAltered(_ALTERED)
-            return np.asarray(image.convert("RGB"))
-    except OSError:
-        raise CapsuleAltered(_ALTERED) from None
+            pixels = np.asarray(image.convert("RGB"))
+    except Exception as cause:  # decoders raise whatever damaged bytes lead them to
+        raise CapsuleAltered(_ALTERED) from cause
+    if pixels.shape != (size[1], size[0], 3):
+        raise CapsuleAltered(_ALTERED)
+    return pixels
 
 
 def _cipher(key: ImageKey) -> AESGCM:

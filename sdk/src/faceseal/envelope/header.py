@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import math
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -23,19 +23,23 @@ from faceseal.imagekey import ImageKey
 MAGIC = b"FACESEAL"
 VERSION = 1
 MAX_FACES = 1000
+MAX_STEPS = 64
+MAX_ITERATIONS = 32
+MAX_COVER = 32
+"""All face squares together cover the photo at most this many times."""
 MAX_SIDE = 1 << 20
 """Largest width or height that a header may state, in pixels."""
 MAX_CELL = 128
 GRID = 16
 KEYED_MAP_NAMES = ("signflip", "rotation")
 """The maps of faceseal.keyed, by their numbers in the header."""
-LANDMARK_UNIT = 64
-"""Landmarks are stored in 1/64 of a cell."""
+LANDMARK_UNIT = 8
+"""Landmarks are stored in 1/8 of a cell: the generator needs no more, and a viewer gets no more."""
 MAC_BYTES = 32
 NONCE_BYTES = 16
 
 _FIXED = struct.Struct(">8sBB16s32s32sBBHBHBII32sH")
-_FACE = struct.Struct(">iiB10h32s16sH")
+_FACE = struct.Struct(">iiB10b32s16sB")
 _CAPSULE_FLAG = 1
 _GRAYSCALE_FLAG = 2
 
@@ -48,9 +52,9 @@ class FaceRecord:
 
     x, y: top left corner of the face square in the photo, in pixels, possibly outside;
     cell: pixels per side of one of its 16 x 16 cells; mask: (16, 16) bool, the cells that
-    were replaced; landmarks: (5, 2) in cells from the square's corner, on multiples of
-    1/64; nonce: 16 bytes, public; fidelity: dB of the mask's pixels when restored from the
-    8-bit pixels alone, as measured when the photo was sealed.
+    were replaced; landmarks: (5, 2) in cells from the square's corner, on multiples of 1/8;
+    nonce: 16 bytes, public; fidelity: whole dB (PSNR) of the mask's pixels when restored
+    from the 8-bit pixels alone, as measured when the photo was sealed, rounded down.
     """
 
     x: int
@@ -59,7 +63,7 @@ class FaceRecord:
     mask: NDArray[np.bool_]
     landmarks: NDArray[np.float64]
     nonce: bytes
-    fidelity: float
+    fidelity: int
 
     @property
     def side(self) -> int:
@@ -69,13 +73,36 @@ class FaceRecord:
 
 @dataclass(frozen=True)
 class SolverRecord:
-    """The time grid and the inversion's limits, as stored; see faceseal.ode.Solver."""
+    """The time grid and the inversion's limits, as stored; see faceseal.ode.Solver.
+
+    Raises ValueError unless a header can hold exactly these values: steps 1 to 64, start a
+    multiple of 0.0001 between 0 and 1, bend a multiple of 0.1 from 0.5 to 5, tolerance a
+    multiple of 0.00001 up to 0.65535, iterations 1 to 32.
+    """
 
     steps: int
     start: float
     bend: float
     tolerance: float
     iterations: int
+
+    def __post_init__(self) -> None:
+        _, start, bend, tolerance, _ = stored = self.stored()
+        possible = 1 <= self.steps <= MAX_STEPS and 1 <= self.iterations <= MAX_ITERATIONS
+        if not (possible and 0 < start < 10_000 and 5 <= bend <= 50 and 0 < tolerance <= 0xFFFF):
+            raise ValueError("the solver's settings are impossible")
+        if (self.start, self.bend, self.tolerance) != (start / 1e4, bend / 10, tolerance / 1e5):
+            raise ValueError(f"the solver's settings must be such as a header can hold: {stored}")
+
+    def stored(self) -> tuple[int, int, int, int, int]:
+        """The integers that a header holds."""
+        return (
+            self.steps,
+            round(self.start * 1e4),
+            round(self.bend * 10),
+            round(self.tolerance * 1e5),
+            self.iterations,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,15 +127,22 @@ class Header:
         return KEYED_MAP_NAMES[self.keyed_map]
 
     @property
-    def fidelity(self) -> float:
+    def fidelity(self) -> int:
         """dB of the worst face when restored from the pixels alone."""
         return min(face.fidelity for face in self.faces)
 
 
-def pixel_digest(pixels: NDArray[np.uint8]) -> bytes:
-    """SHA-256 of width and height (4 bytes each) and the RGB bytes of (H, W, 3) pixels, row by row."""
+def pixel_digest(pixels: NDArray[np.uint8], color_profile: bytes | None = None) -> bytes:
+    """SHA-256 over (H, W, 3) pixels and what their values mean.
+
+    Hashed are width, height and the length of the ICC profile (4 bytes each), the profile,
+    and the RGB bytes row by row.
+    """
     height, width, _ = pixels.shape
-    return hashlib.sha256(struct.pack(">II", width, height) + np.ascontiguousarray(pixels).tobytes()).digest()
+    profile = color_profile or b""
+    digest = hashlib.sha256(struct.pack(">III", width, height, len(profile)) + profile)
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.digest()
 
 
 def key_commitment(key: ImageKey) -> bytes:
@@ -118,7 +152,6 @@ def key_commitment(key: ImageKey) -> bytes:
 
 def encode_header(header: Header, key: ImageKey) -> bytes:
     """The header's bytes with their authentication code."""
-    solver = header.solver
     parts = [
         _FIXED.pack(
             MAGIC,
@@ -128,11 +161,7 @@ def encode_header(header: Header, key: ImageKey) -> bytes:
             header.commitment,
             header.model_digest,
             header.keyed_map,
-            solver.steps,
-            round(solver.start * 1e4),
-            round(solver.bend * 10),
-            round(solver.tolerance * 1e5),
-            solver.iterations,
+            *header.solver.stored(),
             header.width,
             header.height,
             header.pixel_digest,
@@ -142,8 +171,7 @@ def encode_header(header: Header, key: ImageKey) -> bytes:
     for face in header.faces:
         landmarks = np.rint(face.landmarks * LANDMARK_UNIT).astype(int).ravel()
         bits = np.packbits(face.mask.ravel()).tobytes()
-        hundredths = min(round(face.fidelity * 100), 0xFFFF)
-        parts.append(_FACE.pack(face.x, face.y, face.cell, *landmarks, bits, face.nonce, hundredths))
+        parts.append(_FACE.pack(face.x, face.y, face.cell, *landmarks, bits, face.nonce, face.fidelity))
     body = b"".join(parts)
     return body + _mac(body, key)
 
@@ -166,10 +194,12 @@ def parse_header(content: bytes) -> Header:
         raise _malformed("the number of faces, the flags or the size of the photo are impossible")
     if keyed_map >= len(KEYED_MAP_NAMES):
         raise _malformed(f"there is no keyed map {keyed_map}")
-    if not (steps and iterations and 0 < start < 10_000 and 5 <= bend <= 50 and tolerance):
-        raise _malformed("the solver's settings are impossible")
+    try:
+        solver = SolverRecord(steps, start / 1e4, bend / 10, tolerance / 1e5, iterations)
+    except ValueError as cause:
+        raise _malformed(str(cause)) from None
     faces = tuple(_parse_face(content, _FIXED.size + i * _FACE.size, width, height) for i in range(count))
-    solver = SolverRecord(steps, start / 1e4, bend / 10, tolerance / 1e5, iterations)
+    check_work(faces, width, height)
     return Header(
         UUID(bytes=key_id),
         commitment,
@@ -185,8 +215,14 @@ def parse_header(content: bytes) -> Header:
     )
 
 
+def check_work(faces: Sequence[FaceRecord], width: int, height: int) -> None:
+    """Bounds the work that a header can cause.  Raises SealedFileError."""
+    if sum(face.side**2 for face in faces) > MAX_COVER * width * height:
+        raise SealedFileError(f"the face squares cover the photo more than {MAX_COVER} times; this is not plausible")
+
+
 def _parse_face(content: bytes, offset: int, width: int, height: int) -> FaceRecord:
-    x, y, cell, *landmarks, bits, nonce, hundredths = _FACE.unpack_from(content, offset)
+    x, y, cell, *landmarks, bits, nonce, fidelity = _FACE.unpack_from(content, offset)
     side = GRID * cell
     if not 1 <= cell <= MAX_CELL or not (-side < x < width and -side < y < height):
         raise _malformed("a face square lies outside of the photo")
@@ -194,7 +230,7 @@ def _parse_face(content: bytes, offset: int, width: int, height: int) -> FaceRec
     if not mask.any():
         raise _malformed("a face has an empty mask")
     points = np.array(landmarks, dtype=np.float64).reshape(5, 2) / LANDMARK_UNIT
-    return FaceRecord(x, y, cell, mask, points, nonce, hundredths / 100)
+    return FaceRecord(x, y, cell, mask, points, nonce, fidelity)
 
 
 def authenticate_header(content: bytes, header: Header, key: ImageKey) -> None:
@@ -210,13 +246,7 @@ def authenticate_header(content: bytes, header: Header, key: ImageKey) -> None:
 
 def quantize_landmarks(points: NDArray[np.float64]) -> NDArray[np.float64]:
     """Landmarks (5, 2) in cells, moved to what a header can hold."""
-    limit = (2**15 - 1) / LANDMARK_UNIT
-    return np.clip(np.rint(points * LANDMARK_UNIT) / LANDMARK_UNIT, -limit, limit)
-
-
-def quantize_fidelity(decibel: float) -> float:
-    """A fidelity as a header holds it: hundredths of a dB, rounded down."""
-    return math.floor(min(decibel, 655.0) * 100) / 100
+    return np.clip(np.rint(points * LANDMARK_UNIT), -128, 127) / LANDMARK_UNIT
 
 
 def _mac(body: bytes, key: ImageKey) -> bytes:

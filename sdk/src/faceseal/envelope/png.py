@@ -18,6 +18,9 @@ from faceseal.errors import NotSealed, SealedFileError
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 HEADER_CHUNK = b"fsHD"
 CAPSULE_CHUNK = b"fsCP"
+MAX_CHUNKS = 100_000
+FOREIGN_CHUNKS = (b"acTL", b"eXIf", b"tRNS")
+"""Would change what is shown of the pixels that the header names; we write none of them."""
 _LIMITS = {HEADER_CHUNK: MAX_HEADER_BYTES, CAPSULE_CHUNK: MAX_CAPSULE_BYTES}
 
 
@@ -48,6 +51,8 @@ def extract(content: bytes) -> SealedChunks:
         raise NotSealed("the file is not a PNG, so it carries no faceseal header; give its header with --header")
     found: dict[bytes, bytes] = {}
     for kind, body in _chunks(content):
+        if kind in FOREIGN_CHUNKS:
+            raise SealedFileError(f"the file has a {kind.decode()} chunk, which no sealed photo has; get it again")
         if kind not in _LIMITS:
             continue
         if kind in found or len(body) > _LIMITS[kind]:
@@ -60,25 +65,26 @@ def extract(content: bytes) -> SealedChunks:
 
 def _chunks(content: bytes) -> Iterator[tuple[bytes, memoryview]]:
     view, position = memoryview(content), len(SIGNATURE)
-    while True:
+    for _ in range(MAX_CHUNKS):
         if position + 12 > len(view):
             raise SealedFileError("the PNG is cut short; get the file again from its source")
         length, kind = struct.unpack_from(">I4s", view, position)
         end = position + 12 + length
+        if not kind.isalpha():
+            raise SealedFileError("the PNG has a chunk without a proper name; get the file again from its source")
         if end > len(view):
             raise SealedFileError(
-                f"a length field in the PNG (chunk {kind.decode('ascii', 'replace')}) passes the end of the file; "
+                f"a length field in the PNG (chunk {kind.decode()}) passes the end of the file; "
                 "get the file again from its source"
             )
         (checksum,) = struct.unpack_from(">I", view, end - 4)
         if zlib.crc32(view[position + 4 : end - 4]) != checksum:
-            raise SealedFileError(
-                f"chunk {kind.decode('ascii', 'replace')} of the PNG is damaged; get the file again from its source"
-            )
+            raise SealedFileError(f"chunk {kind.decode()} of the PNG is damaged; get the file again from its source")
         yield kind, view[position + 8 : end - 4]
         if kind == b"IEND":
             return
         position = end
+    raise SealedFileError(f"the PNG has more than {MAX_CHUNKS} chunks; save it anew")
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:

@@ -46,7 +46,9 @@ class Recognizer:
         import onnxruntime
 
         try:
-            self._session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = 1
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as cause:
             raise ModelError(f"cannot load the recognition network {path}: {cause}") from cause
         self._input = self._session.get_inputs()[0].name

@@ -35,7 +35,10 @@ def read_faces(path: Path) -> FaceSquares:
         except PhotoError:
             continue
         for face in detect_faces(photo):
-            square = place_square(face.landmarks, photo.shape[1], photo.shape[0])
+            try:
+                square = place_square(face.landmarks, photo.shape[1], photo.shape[0])
+            except PhotoError:
+                continue
             if square.side < SMALLEST:
                 continue
             image = Image.fromarray(square.crop(photo)).resize((SIDE, SIDE), Image.Resampling.LANCZOS)

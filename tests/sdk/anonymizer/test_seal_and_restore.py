@@ -1,6 +1,7 @@
 """Sealing and restoring real photos, through files, as a user does."""
 
 import io
+import math
 import struct
 from dataclasses import dataclass, field, replace
 from uuid import UUID, uuid4
@@ -12,6 +13,7 @@ from skimage.data import astronaut
 
 from faceseal import FAST, LocalKeyring, Photo, anonymize, restore
 from faceseal.anonymizer import read_sealed, restore_with_key, verify
+from faceseal.anonymizer.generator import default_model
 from faceseal.anonymizer.sealed import encode_png
 from faceseal.envelope.png import embed, extract
 from faceseal.errors import (
@@ -29,7 +31,6 @@ from faceseal.errors import (
 )
 from faceseal.imagekey import ImageKey
 from faceseal.model import VelocityNetwork, load_model, save_model
-from faceseal.weights import packaged_model
 
 
 @dataclass
@@ -104,7 +105,7 @@ def test_pixels_alone_restore_to_the_fidelity_that_the_file_states(keys, sealed)
     restored = restore(sealed, keys=keys, from_pixels=True)
     inside = (restored.pixels != sealed.pixels).any(axis=2)
     assert not restored.exact
-    assert restored.fidelity == sealed.header.fidelity > 28
+    assert restored.fidelity == sealed.header.fidelity >= 28
     assert decibel(portrait()[inside], restored.pixels[inside]) > 28
 
 
@@ -124,6 +125,7 @@ def test_stripped_metadata_is_made_up_for_by_the_header_in_a_file_of_its_own(key
         restore(stripped, keys=keys)
     restored = restore(stripped, keys=keys, header=sealed.header_bytes)
     assert not restored.exact
+    assert restored.fidelity == sealed.header.fidelity
     assert decibel(portrait(), restored.pixels) > 38
 
 
@@ -132,6 +134,7 @@ def test_a_recompressed_copy_with_its_header_still_brings_a_likeness_back(keys, 
     Image.fromarray(sealed.pixels).save(buffer, "JPEG", quality=95, subsampling=0)
     restored = restore(buffer.getvalue(), keys=keys, header=sealed.header_bytes)
     assert decibel(portrait(), restored.pixels) > decibel(portrait(), sealed.pixels) + 3
+    assert math.isnan(restored.fidelity)
 
 
 def test_a_grey_photo_comes_back_grey(tmp_path, keys):
@@ -250,6 +253,42 @@ def test_an_altered_length_field_is_reported(keys, sealed):
         restore(bytes(content), keys=keys)
 
 
+def test_what_shows_without_the_key_costs_no_use_of_a_grant(tmp_path, sealed, bare):
+    pixels = sealed.pixels.copy()
+    pixels[200, 10] ^= 1
+    save_model(tmp_path / "other.safetensors", VelocityNetwork(), default_model().klt, "other")
+    other = load_model(tmp_path / "other.safetensors")
+    with_capsule = extract(sealed.content).capsule
+    nobody = Keys()
+    with pytest.raises(PixelsAltered):
+        restore(embed(encode_png(pixels), sealed.header_bytes, with_capsule), keys=nobody)
+    with pytest.raises(SealedFileError, match="capsule is missing"):
+        restore(embed(encode_png(sealed.pixels), sealed.header_bytes, None), keys=nobody)
+    with pytest.raises(ModelMismatch):
+        restore(bare, keys=nobody, model=other)
+
+
+def test_an_altered_colour_profile_is_reported(keys, sealed):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    chunks = extract(sealed.content)
+    with pytest.raises(PixelsAltered, match="colour profile"):
+        restore(embed(encode_png(sealed.pixels, profile), chunks.header, chunks.capsule), keys=keys)
+
+
+def test_a_capsule_that_the_header_does_not_name_is_refused(keys, sealed, bare):
+    forged = embed(encode_png(bare.pixels), bare.header_bytes, extract(sealed.content).capsule)
+    with pytest.raises(SealedFileError, match="does not name"):
+        restore(forged, keys=keys)
+
+
+def test_verifying_with_a_detached_header_still_checks_the_pixels(keys, bare):
+    pixels = bare.pixels.copy()
+    pixels[0, 0] ^= 1
+    content = read_sealed(encode_png(pixels), header=bare.header_bytes)
+    with pytest.raises(PixelsAltered):
+        verify(content, keys.held[bare.key_id])
+
+
 def test_a_resized_copy_is_reported(keys, sealed):
     small = encode_png(np.asarray(Image.fromarray(sealed.pixels).resize((128, 128))))
     with pytest.raises(SealedFileError, match="128x128 px, its header says 256x256"):
@@ -271,6 +310,7 @@ def test_a_wrong_key_is_refused_and_forced_shows_somebody_else(keys, sealed):
     forced = restore_with_key(content, wrong, force=True)
     inside = (forced.pixels != sealed.pixels).any(axis=2)
     assert not forced.exact
+    assert math.isnan(forced.fidelity)
     assert decibel(portrait()[inside], forced.pixels[inside]) < 24
 
 
@@ -286,7 +326,7 @@ def test_an_untouched_file_is_verified(keys, sealed):
 
 
 def test_another_models_file_names_both_models(tmp_path, keys, bare):
-    save_model(tmp_path / "other.safetensors", VelocityNetwork(), packaged_model().klt, "other")
+    save_model(tmp_path / "other.safetensors", VelocityNetwork(), default_model().klt, "other")
     other = load_model(tmp_path / "other.safetensors")
     with pytest.raises(ModelMismatch) as caught:
         restore(bare, keys=keys, model=other)
@@ -295,7 +335,7 @@ def test_another_models_file_names_both_models(tmp_path, keys, bare):
 
 
 def test_the_capsule_needs_no_model_at_all(tmp_path, keys, sealed):
-    save_model(tmp_path / "other.safetensors", VelocityNetwork(), packaged_model().klt, "other")
+    save_model(tmp_path / "other.safetensors", VelocityNetwork(), default_model().klt, "other")
     assert restore(sealed, keys=keys, model=load_model(tmp_path / "other.safetensors")).exact
 
 
