@@ -25,7 +25,7 @@ class Profile:
 
 FAST = Profile("fast", SolverRecord(8, 0.04, 1.5, 3e-3, 6), 28.0, 4)
 DEFAULT = Profile("default", SolverRecord(12, 0.04, 1.5, 1e-3, 8), 32.0, 4)
-BEST = Profile("best", SolverRecord(24, 0.02, 1.5, 5e-4, 10), 34.0, 6)
+BEST = Profile("best", SolverRecord(24, 0.04, 1.5, 5e-4, 10), 34.0, 6)
 PROFILES = {profile.name: profile for profile in (FAST, DEFAULT, BEST)}
 
 
