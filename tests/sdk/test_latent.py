@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from skimage.data import astronaut
 
 from faceseal.anonymizer.generator import default_model
-from faceseal.latent import COMPONENTS, GRID, KLT, PATCH, resize_blocks, resize_matrix
+from faceseal.grid import GRID
+from faceseal.latent import COMPONENTS, KLT, PATCH, resize_blocks, resize_matrix
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 
 from faceseal import ode
+from faceseal.grid import GRID
 from faceseal.keyed import KeyedMap, Keystream
-from faceseal.latent import COMPONENTS, GRID, CellCodec
+from faceseal.latent import COMPONENTS, CellCodec
 from faceseal.model import Condition, Model, landmark_maps
 
 FloatArray = NDArray[np.float64]

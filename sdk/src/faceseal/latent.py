@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import dct
 
-GRID = 16
-"""Cells along one side of a face square."""
+from faceseal.grid import GRID
+
 PATCH = 8
 """Side of the patch that the KLT was fitted on, in pixels."""
 COMPONENTS = 32

@@ -22,7 +22,8 @@ from diffusers import UNet2DModel
 from torch import Tensor, nn
 
 from faceseal.errors import ModelError
-from faceseal.latent import COMPONENTS, GRID, KLT
+from faceseal.grid import GRID
+from faceseal.latent import COMPONENTS, KLT
 
 LANDMARKS = 5
 """Right eye, left eye, nose, right and left mouth corner, as seen in the image."""

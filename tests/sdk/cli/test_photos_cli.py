@@ -163,7 +163,7 @@ def altered(sealed, change: str) -> bytes:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("pixels", "pixels were altered"),
+        ("pixels", "altered after sealing"),
         ("header", "header was altered"),
         ("capsule", "capsule was altered"),
         ("length field", "length field"),

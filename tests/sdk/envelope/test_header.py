@@ -22,9 +22,9 @@ from faceseal.envelope.header import (
     quantize_landmarks,
 )
 from faceseal.errors import HeaderAltered, SealedFileError, WrongKey
+from faceseal.grid import GRID
 from faceseal.imagekey import ImageKey
 from faceseal.keyed import KEYED_MAPS
-from faceseal.latent import GRID
 from faceseal.profiles import PROFILES
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "envelope.json").read_text())

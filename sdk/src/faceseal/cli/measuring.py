@@ -40,7 +40,9 @@ def evaluate(
     output.mkdir(parents=True, exist_ok=True)
     shown: list[Measured] = []
     rows: list[Row] = []
-    for measured in tqdm(measure(read_pairs(pairs, limit), recognizer, chosen, workers), unit="photo", mininterval=5.0):
+    for measured in tqdm(
+        measure(read_pairs(pairs, limit), recognizer, chosen, workers), unit="photo", mininterval=5.0, disable=None
+    ):
         rows.append(measured.row)
         if len(shown) < people:
             shown.append(measured)

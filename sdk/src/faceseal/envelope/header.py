@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceseal.errors import HeaderAltered, SealedFileError, WrongKey
+from faceseal.grid import GRID
 from faceseal.imagekey import ImageKey
 
 MAGIC = b"FACESEAL"
@@ -30,7 +31,6 @@ MAX_COVER = 32
 MAX_SIDE = 1 << 20
 """Largest width or height that a header may state, in pixels."""
 MAX_CELL = 128
-GRID = 16
 KEYED_MAP_NAMES = ("signflip", "rotation")
 """The maps of faceseal.keyed, by their numbers in the header."""
 LANDMARK_UNIT = 8

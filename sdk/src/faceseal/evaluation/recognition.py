@@ -50,7 +50,7 @@ class Recognizer:
             options.intra_op_num_threads = 1
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as cause:
-            raise ModelError(f"cannot load the recognition network {path}: {cause}") from cause
+            raise ModelError(f"{path} is not a recognition network that onnxruntime can load") from cause
         self._input = self._session.get_inputs()[0].name
 
     def embed(self, pixels: NDArray[np.uint8], landmarks: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from faceseal.latent import GRID
+from faceseal.grid import GRID
 
 FloatArray = NDArray[np.float64]
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from faceseal.errors import PhotoError
 from faceseal.faces.geometry import ELLIPSE_RADII, FloatArray, ellipse_mask, face_axis, face_centre, framed_side
-from faceseal.latent import GRID
+from faceseal.grid import GRID
 
 SMALLEST_CELL = 3
 """A smaller face is covered by more than its share of cells of this size, in pixels."""

@@ -16,7 +16,8 @@ from torch.utils.data import IterableDataset
 
 from faceseal.errors import TrainingDataError
 from faceseal.faces.geometry import ELLIPSE_OFFSET, ELLIPSE_RADII, ellipse_mask
-from faceseal.latent import GRID, PATCH
+from faceseal.grid import GRID
+from faceseal.latent import PATCH
 
 SIDE = GRID * PATCH
 """Side of a training square, in pixels."""
