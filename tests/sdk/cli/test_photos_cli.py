@@ -136,6 +136,12 @@ def test_a_bad_photo_gets_one_line_and_nothing_is_written(tmp_path, capsys, kind
     assert set(tmp_path.iterdir()) - before <= {tmp_path / "keys.json.lock"}
 
 
+def test_a_file_is_named_as_it_is_spelled(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "README.md").write_text("Dear reader")
+    assert_refused(run(app, ["anonymize", "README.md", "out.png", "--keyring", "k"]), capsys, "faceseal: README.md is")
+
+
 def altered(sealed, change: str) -> bytes:
     content = bytearray((sealed / "sealed.png").read_bytes())
     header, capsule = content.index(b"fsHD"), content.index(b"fsCP")

@@ -57,7 +57,8 @@ def run(app: typer.Typer, arguments: Sequence[str] | None = None, name: str = "f
     except FacesealError as error:
         return _fail(str(error))
     except typer.TyperException as error:
-        return _fail(error.format_message())
+        message = error.format_message()
+        return _fail(message[:1].lower() + message[1:])
     except typer.Abort:
         return _fail("stopped; nothing was done")
     except KeyboardInterrupt:
@@ -72,7 +73,7 @@ def run(app: typer.Typer, arguments: Sequence[str] | None = None, name: str = "f
 def _fail(message: str) -> int:
     # A group without a command has printed its help, and has nothing to add.
     if message.strip():
-        typer.echo(f"faceseal: {message[:1].lower()}{message[1:]}", err=True)
+        typer.echo(f"faceseal: {message}", err=True)
     return 2
 
 
