@@ -36,10 +36,6 @@ def test_what_needs_no_generator_loads_no_torch(statement):
     assert not loaded_by(statement) & {"torch", "diffusers", "onnxruntime"}
 
 
-def test_the_whole_key_server_loads_no_generator_and_no_pictures():
-    assert not loaded_by("import keyserver.app, keyserver.cli") & {"torch", "diffusers", "onnxruntime", "numpy", "PIL"}
-
-
 def test_every_public_name_of_the_sdk_can_be_imported():
     import faceseal
 

@@ -68,7 +68,7 @@ class KeyringError(KeySourceError):
 
 
 class UnknownKey(KeySourceError):
-    """The key source has no such key, or does not say so."""
+    """The key source has no such key, or does not show it to the asker."""
 
 
 class ServerUnavailable(KeySourceError):

@@ -101,7 +101,8 @@ class Training:
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), recipe.learning_rate, betas=(0.9, 0.99), weight_decay=recipe.weight_decay
         )
-        self.step, self.losses = 0, [0.0][:0]
+        self.step = 0
+        self.losses: list[float] = []
         checkpoint = folder / "checkpoint.pt"
         if checkpoint.exists():
             self._resume(torch.load(checkpoint, map_location=self.device, weights_only=True))
