@@ -7,7 +7,7 @@ from faceseal.envelope.header import FaceRecord
 
 
 def record(x: int, y: int, cell: int) -> FaceRecord:
-    return FaceRecord(x, y, cell, np.ones((16, 16), bool), np.zeros((5, 2)), bytes(16), 40)
+    return FaceRecord(x, y, cell, np.ones((16, 16), bool), np.zeros((7, 2)), bytes(16), 40)
 
 
 def meet(one: FaceRecord, other: FaceRecord) -> bool:

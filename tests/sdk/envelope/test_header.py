@@ -34,7 +34,7 @@ KEY = ImageKey(UUID("0192f0c1-2345-7678-9abc-def012345678"), bytes(range(32)))
 def face(**changes) -> FaceRecord:
     mask = np.zeros((16, 16), dtype=bool)
     mask[3:14, 4:12] = True
-    landmarks = np.array([[4.5, 4.625], [10.75, 4.5], [-0.5, 8], [5.25, 11], [10.5, 15.875]])
+    landmarks = np.array([[4.5, 4.625], [10.75, 4.5], [-0.5, 8], [5.25, 11], [10.5, 15.875], [8, 12.125], [8, 12.5]])
     return replace(FaceRecord(-16, 40, 8, mask, landmarks, bytes(range(16)), 39), **changes)
 
 

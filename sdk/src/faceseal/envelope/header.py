@@ -38,8 +38,11 @@ LANDMARK_UNIT = 8
 MAC_BYTES = 32
 NONCE_BYTES = 16
 
+LANDMARKS = 7
+"""Right eye, left eye, nose, right and left mouth corner, upper and lower lip."""
+
 _FIXED = struct.Struct(">8sBB16s32s32sBBHBHBII32sH")
-_FACE = struct.Struct(">iiB10b32s16sB")
+_FACE = struct.Struct(">iiB14b32s16sB")
 _CAPSULE_FLAG = 1
 _GRAYSCALE_FLAG = 2
 
@@ -52,7 +55,7 @@ class FaceRecord:
 
     x, y: top left corner of the face square in the photo, in pixels, possibly outside;
     cell: pixels per side of one of its 16 x 16 cells; mask: (16, 16) bool, the cells that
-    were replaced; landmarks: (5, 2) in cells from the square's corner, on multiples of 1/8;
+    were replaced; landmarks: (7, 2) in cells from the square's corner, on multiples of 1/8;
     nonce: 16 bytes, public; fidelity: whole dB (PSNR) of the mask's pixels when restored
     from the 8-bit pixels alone, as measured when the photo was sealed, rounded down.
     """
@@ -229,7 +232,7 @@ def _parse_face(content: bytes, offset: int, width: int, height: int) -> FaceRec
     mask = np.unpackbits(np.frombuffer(bits, np.uint8)).astype(bool).reshape(GRID, GRID)
     if not mask.any():
         raise _malformed("a face has an empty mask")
-    points = np.array(landmarks, dtype=np.float64).reshape(5, 2) / LANDMARK_UNIT
+    points = np.array(landmarks, dtype=np.float64).reshape(LANDMARKS, 2) / LANDMARK_UNIT
     return FaceRecord(x, y, cell, mask, points, nonce, fidelity)
 
 
@@ -245,7 +248,7 @@ def authenticate_header(content: bytes, header: Header, key: ImageKey) -> None:
 
 
 def quantize_landmarks(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Landmarks (5, 2) in cells, moved to what a header can hold."""
+    """Landmarks (7, 2) in cells, moved to what a header can hold."""
     return np.clip(np.rint(points * LANDMARK_UNIT), -128, 127) / LANDMARK_UNIT
 
 

@@ -26,7 +26,7 @@ ELLIPSE_RADII = (0.41, 0.5)
 
 def face_axis(landmarks: FloatArray) -> FloatArray:
     """Unit vector from the eyes to the mouth, i.e. down the face; landmarks (5, 2)."""
-    along = landmarks[3:].mean(axis=0) - landmarks[:2].mean(axis=0)
+    along = landmarks[3:5].mean(axis=0) - landmarks[:2].mean(axis=0)
     across = landmarks[1] - landmarks[0]
     down = along + np.array([-across[1], across[0]])
     return np.asarray(down / max(float(np.linalg.norm(down)), 1e-9))
@@ -34,7 +34,7 @@ def face_axis(landmarks: FloatArray) -> FloatArray:
 
 def face_centre(landmarks: FloatArray) -> FloatArray:
     """Where the face square's centre belongs (2,): between the eyes and the mouth; landmarks (5, 2)."""
-    return np.asarray((landmarks[:2].mean(axis=0) + landmarks[3:].mean(axis=0)) / 2)
+    return np.asarray((landmarks[:2].mean(axis=0) + landmarks[3:5].mean(axis=0)) / 2)
 
 
 def framed_side(landmarks: FloatArray) -> float:
@@ -44,7 +44,7 @@ def framed_side(landmarks: FloatArray) -> float:
     that looks aside shortens the one, a face that looks up or down the other.
     """
     eyes = float(np.linalg.norm(landmarks[1] - landmarks[0]))
-    along = float(np.linalg.norm(landmarks[3:].mean(axis=0) - landmarks[:2].mean(axis=0)))
+    along = float(np.linalg.norm(landmarks[3:5].mean(axis=0) - landmarks[:2].mean(axis=0)))
     return max(eyes / EYE_DISTANCE, along / EYES_TO_MOUTH)
 
 
@@ -67,7 +67,7 @@ def ellipse_mask(
     """
     down = face_axis(landmarks)
     across = np.array([down[1], -down[0]])
-    middle = (landmarks[:2].mean(axis=0) + landmarks[3:].mean(axis=0)) / 2 / side + offset * down
+    middle = (landmarks[:2].mean(axis=0) + landmarks[3:5].mean(axis=0)) / 2 / side + offset * down
     centres = (np.arange(GRID) + 0.5) / GRID
     delta = np.stack(np.meshgrid(centres, centres), axis=-1) - middle
     return np.asarray((delta @ across / radii[0]) ** 2 + (delta @ down / radii[1]) ** 2 <= 1.0)

@@ -5,3 +5,4 @@ from __future__ import annotations
 from pathlib import Path
 
 PACKAGED = Path(__file__).with_name("faceseal-1.safetensors")
+LIPS = Path(__file__).with_name("lips-1.onnx")
