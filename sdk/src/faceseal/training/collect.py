@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from faceseal.errors import PhotoError, TrainingDataError
 from faceseal.faces.detector import detect_faces
+from faceseal.faces.lips import find_lips
 from faceseal.faces.square import place_square
 from faceseal.photo import decode_photo
 from faceseal.training.data import LIST, SIDE, FaceSquares, Source, read_prepared
@@ -27,7 +28,7 @@ def read_faces(path: Path) -> FaceSquares:
     source = Source(path)
     names = source.names()
     if LIST in names:
-        return read_prepared(source)
+        return with_lips(read_prepared(source))
     pixels, landmarks = [], []
     for name in tqdm(names, unit="photo", desc="looking for faces", disable=None):
         try:
@@ -46,4 +47,17 @@ def read_faces(path: Path) -> FaceSquares:
             landmarks.append((face.landmarks - [square.x, square.y]) * (SIDE / square.side))
     if not pixels:
         raise TrainingDataError(f"{path} holds no photo with a face of at least {SMALLEST} px")
-    return FaceSquares(np.stack(pixels), np.stack(landmarks))
+    return with_lips(FaceSquares(np.stack(pixels), np.stack(landmarks)))
+
+
+def with_lips(squares: FaceSquares) -> FaceSquares:
+    """The same squares with the lips as sixth and seventh landmark."""
+    faces = tqdm(
+        zip(squares.pixels, squares.landmarks, strict=True),
+        total=len(squares),
+        unit="face",
+        desc="looking for lips",
+        disable=None,
+    )
+    lips = np.stack([find_lips(pixels, landmarks) for pixels, landmarks in faces])
+    return FaceSquares(squares.pixels, np.concatenate([squares.landmarks, lips], axis=1))

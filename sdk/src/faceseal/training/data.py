@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
-from torch.utils.data import IterableDataset
+from torch.utils.data import IterableDataset, get_worker_info
 
 from faceseal.errors import TrainingDataError
 from faceseal.faces.geometry import ELLIPSE_OFFSET, ELLIPSE_RADII, ellipse_mask
@@ -25,13 +25,13 @@ LIST = "landmarks.csv"
 """Names each square and its five landmarks in pixels (reye_x, reye_y, leye_x, ...)."""
 MARGIN = 24
 """Pixels by which a square is continued by reflection, so that it can be turned and moved."""
-MIRRORED = [1, 0, 2, 4, 3]
-"""Order of the five landmarks in a mirrored face."""
+MIRRORED = [1, 0, 2, 4, 3, 5, 6]
+"""Order of the landmarks in a mirrored face."""
 
 
 @dataclass(frozen=True)
 class FaceSquares:
-    """Squares (N, 128, 128, 3) uint8 and landmarks (N, 5, 2) in pixels."""
+    """Squares (N, 128, 128, 3) uint8 and landmarks in pixels, (N, 7, 2) once the lips are found, else (N, 5, 2)."""
 
     pixels: NDArray[np.uint8]
     landmarks: NDArray[np.float64]
@@ -113,10 +113,10 @@ class Augmentation:
 def augment(
     pixels: NDArray[np.uint8], landmarks: NDArray[np.float64], how: Augmentation, random: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """One changed copy of a square (128, 128, 3) and its landmarks (5, 2)."""
+    """One changed copy of a square (128, 128, 3) and its landmarks (5, 2) or (7, 2)."""
     if random.random() < how.mirror:
         pixels = pixels[:, ::-1]
-        landmarks = (np.array([SIDE, 0.0]) + landmarks * [-1, 1])[MIRRORED]
+        landmarks = (np.array([SIDE, 0.0]) + landmarks * [-1, 1])[MIRRORED[: len(landmarks)]]
     angle = np.deg2rad(np.clip(random.normal(0.0, how.roll), -40, 40))
     scale = np.exp(random.uniform(-how.scale, how.scale))
     shift = random.uniform(-how.shift, how.shift, 2)
@@ -143,7 +143,7 @@ def augment(
 def random_mask(landmarks: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.bool_]:
     """The ellipse over a face (16, 16), jittered in place and size."""
     stretch = np.exp(random.normal(0.0, 0.06, 2))
-    moved = landmarks + random.normal(0.0, 2.0, 2)
+    moved = landmarks[:5] + random.normal(0.0, 2.0, 2)
     radii = (ELLIPSE_RADII[0] * stretch[0], ELLIPSE_RADII[1] * stretch[1])
     return ellipse_mask(moved, SIDE, radii, ELLIPSE_OFFSET + random.normal(0.0, 0.015))
 
@@ -159,18 +159,19 @@ def random_inside(how: Augmentation, random: np.random.Generator) -> NDArray[np.
 
 
 Batch = tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]
-"""pixels (B, 128, 128, 3) uint8, landmarks (B, 5, 2), mask (B, 16, 16), inside (B, 16, 16)."""
+"""pixels (B, 128, 128, 3) uint8, landmarks (B, 7, 2), mask (B, 16, 16), inside (B, 16, 16)."""
 
 
 class AugmentedBatches(IterableDataset[Batch]):
-    """Endless batches of augmented faces."""
+    """Endless batches of augmented faces; several loading processes draw different ones."""
 
     def __init__(self, squares: FaceSquares, batch: int, how: Augmentation, seed: int) -> None:
         super().__init__()
         self.squares, self.batch, self.how, self.seed = squares, batch, how, seed
 
     def __iter__(self) -> Iterator[Batch]:
-        random = np.random.default_rng(self.seed)
+        worker = get_worker_info()
+        random = np.random.default_rng([self.seed, worker.id if worker else 0])
         order = np.empty(0, dtype=np.int64)
         while True:
             while len(order) < self.batch:

@@ -34,7 +34,7 @@ def draw_loss_curve(losses: list[float], path: Path) -> None:
 def draw_samples(network: VelocityNetwork, codec: CellCodec, faces: FaceSquares, path: Path, count: int = 8) -> None:
     """Rows of held-out squares: as given, and with two generated faces each."""
     pixels, points = faces.pixels[-count:], faces.landmarks[-count:]
-    mask = torch.from_numpy(np.stack([ellipse_mask(p, SIDE) for p in points]))[:, None].float()
+    mask = torch.from_numpy(np.stack([ellipse_mask(p[:5], SIDE) for p in points]))[:, None].float()
     latent = torch.from_numpy(codec.encode(pixels)).float()
     condition = Condition(latent * (1 - mask), mask, landmark_maps(torch.from_numpy(points).float() / codec.cell))
     device = next(network.parameters()).device
