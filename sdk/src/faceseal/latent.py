@@ -125,18 +125,25 @@ class CellCodec:
         """(32, rank), orthonormal columns: state to latent is ``subspace @ state``."""
         return self._carried[0]
 
-    @cached_property
-    def _encode_matrix(self) -> FloatArray:
-        return np.asarray(np.linalg.pinv(self._carried[1]), dtype=np.float64)
+    @property
+    def decoding(self) -> FloatArray:
+        """(3 * cell**2, rank): from a cell's state to its pixels, less their mean."""
+        return self._carried[1]
 
     @cached_property
-    def _mean(self) -> FloatArray:
+    def encoding(self) -> FloatArray:
+        """(rank, 3 * cell**2): from a cell's pixels, less their mean, to its state."""
+        return np.asarray(np.linalg.pinv(self.decoding), dtype=np.float64)
+
+    @cached_property
+    def mean(self) -> FloatArray:
+        """(3 * cell**2,): the mean cell, in grey levels."""
         return np.asarray(_resized(self.klt.mean[None], self.cell)[0])
 
     def encode(self, square: NDArray[np.generic]) -> FloatArray:
         """Latent (B, 32, 16, 16) of squares (B, S, S, 3), ``S = 16 * cell``."""
-        blocks = self._to_blocks(np.asarray(square, dtype=np.float64)) - self._mean
-        state = blocks @ self._encode_matrix.T @ self.subspace.T
+        blocks = self.blocks(np.asarray(square, dtype=np.float64)) - self.mean
+        state = blocks @ self.encoding.T @ self.subspace.T
         return np.moveaxis(state, -1, 1)
 
     def decode(self, latent: FloatArray) -> FloatArray:
@@ -145,16 +152,25 @@ class CellCodec:
         What lies outside the carried subspace is dropped.
         """
         state = np.moveaxis(latent, 1, -1) @ self.subspace
-        return self._from_blocks(state @ self._carried[1].T + self._mean)
+        return self.square(state @ self.decoding.T + self.mean)
 
-    def _to_blocks(self, square: FloatArray) -> FloatArray:
+    def background(self, square: NDArray[np.generic], mask: NDArray[np.bool_], inside: NDArray[np.bool_]) -> FloatArray:
+        """Latent (B, 32, 16, 16) of the photo's cells outside the mask, zero elsewhere.
+
+        mask, inside: (B, 16, 16).  Cells do not overlap, so nothing else has an influence.
+        """
+        return np.asarray(self.encode(square) * (inside & ~mask)[:, None])
+
+    def blocks(self, square: FloatArray) -> FloatArray:
+        """Squares (B, S, S, 3) cut into cells (B, 16, 16, 3 * cell**2)."""
         batch, side, _, _ = square.shape
         if side != GRID * self.cell:
             raise ValueError(f"square is {side} px, cells of {self.cell} px need {GRID * self.cell}")
         blocks = square.reshape(batch, GRID, self.cell, GRID, self.cell, 3).transpose(0, 1, 3, 2, 4, 5)
         return blocks.reshape(batch, GRID, GRID, -1)
 
-    def _from_blocks(self, blocks: FloatArray) -> FloatArray:
+    def square(self, blocks: FloatArray) -> FloatArray:
+        """The inverse of `blocks`."""
         batch = blocks.shape[0]
         square = blocks.reshape(batch, GRID, GRID, self.cell, self.cell, 3).transpose(0, 1, 3, 2, 4, 5)
         return square.reshape(batch, GRID * self.cell, GRID * self.cell, 3)

@@ -5,7 +5,8 @@ towards the picture; `invert` undoes each of them by solving
 
     z_k = z_{k-1} + (t_k - t_{k-1}) v(z_k, t_k)
 
-for z_k with Anderson acceleration (Walker and Ni, SIAM J. Numer. Anal. 49, 2011).  One
+for z_k with Anderson acceleration (Walker and Ni, SIAM J. Numer. Anal. 49, 2011), from a
+guess that extrapolates the velocities of the steps before.  One
 explicit step and its implicit inverse cancel up to the residual, whatever the step's size,
 so the coarse grid costs realism but not reversibility.
 """
@@ -72,20 +73,30 @@ def invert(velocity: Velocity, picture: Tensor, solver: Solver) -> Inversion:
     grid = solver.grid()
     state, evaluations = picture, 0
     worst = torch.zeros(picture.shape[0], device=picture.device)
+    slopes: list[Tensor] = []
     for k in range(1, solver.steps + 1):
         step = grid[k] - grid[k - 1]
         before, time = state, grid[k]
         state, residual, used = _solve(
             lambda z, before=before, step=step, time=time: before + step * velocity(z, time),  # type: ignore[misc]
-            before,
+            before + step * _extrapolated(slopes, grid[: k + 1]) if slopes else before,
             solver,
         )
+        slopes = [*slopes[-1:], (state - before) / step]
         worst = torch.maximum(worst, residual)
         evaluations += used
     return Inversion(state, worst, evaluations)
 
 
-def _solve(update: Callable[[Tensor], Tensor], start: Tensor, solver: Solver) -> tuple[Tensor, Tensor, int]:
+def _extrapolated(slopes: list[Tensor], times: list[float]) -> Tensor:
+    """The velocity at the last of `times`, from those at the one or two times before it."""
+    if len(slopes) == 1:
+        return slopes[0]
+    reach = (times[-1] - times[-2]) / (times[-2] - times[-3])
+    return slopes[1] + reach * (slopes[1] - slopes[0])
+
+
+def _solve(update: Callable[[Tensor], Tensor], guess: Tensor, solver: Solver) -> tuple[Tensor, Tensor, int]:
     """(fixed point of `update`, residual (B,), evaluations), Anderson-accelerated per face.
 
     The last value is the update of the last iterate, so its own residual is smaller than
@@ -93,7 +104,7 @@ def _solve(update: Callable[[Tensor], Tensor], start: Tensor, solver: Solver) ->
     """
     points: list[Tensor] = []
     images: list[Tensor] = []
-    point = start
+    point = guess
     for used in range(1, solver.iterations + 1):
         image = update(point)
         residual = (image - point).flatten(1)

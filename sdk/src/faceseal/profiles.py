@@ -23,9 +23,9 @@ class Profile:
     attempts: int
 
 
-FAST = Profile("fast", SolverRecord(8, 0.04, 1.5, 3e-3, 6), 28.0, 4)
-DEFAULT = Profile("default", SolverRecord(12, 0.04, 1.5, 1e-3, 8), 32.0, 4)
-BEST = Profile("best", SolverRecord(24, 0.04, 1.5, 5e-4, 10), 34.0, 6)
+FAST = Profile("fast", SolverRecord(8, 0.06, 1.5, 5e-4, 8), 28.0, 4)
+DEFAULT = Profile("default", SolverRecord(12, 0.06, 1.5, 2e-4, 12), 32.0, 4)
+BEST = Profile("best", SolverRecord(24, 0.06, 1.5, 1e-4, 12), 34.0, 6)
 PROFILES = {profile.name: profile for profile in (FAST, DEFAULT, BEST)}
 
 
