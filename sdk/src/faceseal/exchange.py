@@ -8,18 +8,20 @@ background, mask and landmarks, so both integrate the same ODE.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from faceseal import ode
+from faceseal import carrier, ode
 from faceseal.grid import GRID
 from faceseal.keyed import KeyedMap, Keystream
-from faceseal.latent import COMPONENTS, CellCodec
-from faceseal.model import Condition, Model, landmark_maps
+from faceseal.latent import CellCodec
+from faceseal.model import Codec, Condition, Model, RefiningCodec, landmark_maps, require_refinable
 
 FloatArray = NDArray[np.float64]
 
@@ -30,8 +32,9 @@ class Face:
 
     square: (S, S, 3) uint8, ``S = 16 * cell``; mask: (16, 16) bool, cells to replace;
     inside: (16, 16) bool, cells that lie in the photo, all of the mask among them;
-    landmarks: (5, 2), in cells; stream_key: 32 secret bytes, of this face alone;
-    public_seed: 32 bytes, for the part of the latent that a small cell cannot carry.
+    landmarks: (7, 2), in cells; stream_key: 32 secret bytes, of this face alone;
+    public_seed: 32 bytes, for noise that both directions know: of the background, and of what a
+    small cell cannot carry.
     """
 
     square: NDArray[np.uint8]
@@ -54,61 +57,88 @@ class Face:
 
 @dataclass(frozen=True, eq=False)
 class Exchange:
-    """A model, how its ODE is integrated, and the keyed map: all that both directions share."""
+    """A model, how its ODE is integrated, and the keyed map: all that both directions share.
+
+    refine: with a model whose latent is not linear, iterations at most of the search for the
+    latent that decodes to the given square, where 0 takes the encoder's word for it.
+    Every method works on all faces in one batch; their squares may differ in size.
+    Raises ModelError if there is nothing to refine.
+    """
 
     model: Model
     solver: ode.Solver
     keyed_map: KeyedMap
+    refine: int = 0
+
+    def __post_init__(self) -> None:
+        require_refinable(self.model, self.refine)
 
     def anonymize(self, faces: Sequence[Face]) -> list[NDArray[np.uint8]]:
-        """Squares (S, S, 3) uint8 with another face inside the mask, untouched outside.
-
-        All faces are worked on in one batch; their squares may differ in size.
-        """
-        return self._run(faces, inverse=False)
+        """Squares (S, S, 3) uint8 with another face inside the mask, untouched outside."""
+        return self.generate(self.mapped(self.noise(faces), faces), faces, carrying=True)
 
     def restore(self, faces: Sequence[Face]) -> list[NDArray[np.uint8]]:
         """The inverse of `anonymize`, up to the rounding to 8 bits."""
-        return self._run(faces, inverse=True)
+        return self.generate(self.mapped(self.noise(faces), faces, inverse=True), faces)
+
+    def noise(self, faces: Sequence[Face]) -> FloatArray:
+        """The noise (B, C, L, L) that the faces come from, zero outside the mask.
+
+        It depends on `Face.public_seed`, but not on `Face.stream_key`: one inversion serves
+        any number of keys, as long as the public seed stays.
+        """
+        state = self.tensor(self.latents(faces)) * self.mask(faces)
+        with torch.inference_mode():
+            return array(ode.invert(self.velocity(faces), state, self.solver).noise)
+
+    def mapped(self, noise: FloatArray, faces: Sequence[Face], *, inverse: bool = False) -> FloatArray:
+        """Noise (B, C, L, L) after each face's keyed map, or its inverse."""
+        return np.stack([self._map(one, face, inverse=inverse) for one, face in zip(noise, faces, strict=True)])
+
+    def generate(self, noise: FloatArray, faces: Sequence[Face], *, carrying: bool = False) -> list[NDArray[np.uint8]]:
+        """Squares (S, S, 3) uint8 with the faces inside the mask that `noise` (B, C, L, L) becomes.
+
+        carrying: whether the faces are to be restored from these pixels, which are then
+        chosen for it where the latent leaves a choice (see `faceseal.carrier`).
+        """
+        with torch.inference_mode():
+            made = array(ode.generate(self.velocity(faces), self.tensor(noise), self.solver))
+        show = _written if carrying else _compose
+        return [show(*shown) for shown in self._in_surroundings(made, faces)]
 
     def carried(self, face: Face) -> NDArray[np.uint8]:
         """The square (S, S, 3) as the latent carries it: the best that `restore` can return."""
-        codec = self.model.klt.codec(face.cell)
-        return _compose(face, codec.decode(codec.encode(face.square[None]))[0])
+        return self.composed(self.latents([face]), [face])[0]
 
-    def _run(self, faces: Sequence[Face], *, inverse: bool) -> list[NDArray[np.uint8]]:
-        codecs = [self.model.klt.codec(face.cell) for face in faces]
-        latents = np.concatenate([c.encode(f.square[None]) for c, f in zip(codecs, faces, strict=True)])
-        condition = self._condition(latents, faces)
-        velocity = self._velocity(condition, codecs, faces)
-        with torch.inference_mode():
-            state = self._tensor(latents) * condition.mask
-            noise = ode.invert(velocity, state, self.solver).noise.cpu().double().numpy()
-            for index, (codec, face) in enumerate(zip(codecs, faces, strict=True)):
-                noise[index] = _map_noise(noise[index], codec, face, self.keyed_map, inverse=inverse)
-            made = ode.generate(velocity, self._tensor(noise), self.solver)
-            result = (made + condition.background).cpu().double().numpy()
-        return [_compose(f, c.decode(result[i : i + 1])[0]) for i, (c, f) in enumerate(zip(codecs, faces, strict=True))]
+    def latents(self, faces: Sequence[Face]) -> FloatArray:
+        """Latents (B, C, L, L) of the faces' squares."""
+        found = np.concatenate([self.model.codec(face.cell).encode(face.square[None]) for face in faces])
+        if self.refine:
+            for index, face in enumerate(faces):
+                codec = cast(RefiningCodec, self.model.codec(face.cell))
+                known = np.where(self._wide(face.mask), found[index], _background(codec, face))
+                found[index] = codec.refined(known, face.square, face.mask, self.refine)
+        return found
 
-    def _tensor(self, values: FloatArray) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values)).float().to(self.model.device)
+    def composed(self, latents: FloatArray, faces: Sequence[Face]) -> list[NDArray[np.uint8]]:
+        """Squares (S, S, 3) uint8 that show `latents` (B, C, L, L) inside the mask, and are as given outside."""
+        return [_compose(*shown) for shown in self._in_surroundings(latents, faces)]
 
-    def _condition(self, latents: FloatArray, faces: Sequence[Face]) -> Condition:
-        mask = self._tensor(np.stack([face.mask for face in faces])[:, None].astype(np.float64))
-        seen = self._tensor(np.stack([face.inside & ~face.mask for face in faces])[:, None].astype(np.float64))
-        points = self._tensor(np.stack([face.landmarks for face in faces]))
-        return Condition(self._tensor(latents) * seen, mask, landmark_maps(points))
+    def mask(self, faces: Sequence[Face]) -> torch.Tensor:
+        """(B, 1, L, L), one inside the mask."""
+        return self.tensor(np.stack([self._wide(face.mask) for face in faces])[:, None].astype(np.float64))
 
-    def _velocity(self, condition: Condition, codecs: Sequence[CellCodec], faces: Sequence[Face]) -> ode.Velocity:
+    def velocity(self, faces: Sequence[Face]) -> ode.Velocity:
         """The model's velocity, within what each face's cells can carry.
 
         The rest of the latent follows a straight line from zero to public noise, which both
         directions know, so that the network sees states like those of its training.
         """
-        if all(codec.rank == COMPONENTS for codec in codecs):
+        condition, codecs = self._condition(faces), [self.model.codec(face.cell) for face in faces]
+        if all(codec.rank == self.model.channels for codec in codecs):
             return lambda state, time: self.model.velocity(state, time, condition)
-        carried = self._tensor(np.stack([codec.subspace @ codec.subspace.T for codec in codecs]))
-        public = self._tensor(np.stack([Keystream(f.public_seed).normal(COMPONENTS, GRID, GRID) for f in faces]))
+        carried = self.tensor(np.stack([codec.subspace @ codec.subspace.T for codec in codecs]))
+        public = self._public_noise(faces)
         rest = (public - torch.einsum("bij,bjyx->biyx", carried, public)) * condition.mask
 
         def velocity(state: torch.Tensor, time: float) -> torch.Tensor:
@@ -117,15 +147,61 @@ class Exchange:
 
         return velocity
 
+    def tensor(self, values: FloatArray) -> torch.Tensor:
+        """As float32 on the model's device."""
+        return torch.from_numpy(np.ascontiguousarray(values)).float().to(self.model.device)
 
-def _map_noise(noise: FloatArray, codec: CellCodec, face: Face, keyed_map: KeyedMap, *, inverse: bool) -> FloatArray:
-    apply = keyed_map.inverse if inverse else keyed_map.forward
-    rows = codec.subspace.T @ noise[:, face.mask]
-    out = np.zeros_like(noise)
-    out[:, face.mask] = codec.subspace @ apply(rows, Keystream(face.stream_key))
-    return out
+    def _in_surroundings(self, latents: FloatArray, faces: Sequence[Face]) -> Iterator[tuple[Face, Codec, FloatArray]]:
+        """Each face with its codec, and its latent (C, L, L) in the mask of the background's."""
+        for latent, face in zip(latents, faces, strict=True):
+            codec = self.model.codec(face.cell)
+            yield face, codec, np.where(self._wide(face.mask), latent, _background(codec, face))
+
+    def _map(self, noise: FloatArray, face: Face, *, inverse: bool) -> FloatArray:
+        subspace, mask = self.model.codec(face.cell).subspace, self._wide(face.mask)
+        apply = self.keyed_map.inverse if inverse else self.keyed_map.forward
+        out = np.zeros_like(noise)
+        out[:, mask] = subspace @ apply(subspace.T @ noise[:, mask], Keystream(face.stream_key))
+        return out
+
+    def _wide(self, cells: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Cells (16, 16) as positions of the latent (L, L)."""
+        per_cell = self.model.side // GRID
+        return cells.repeat(per_cell, axis=0).repeat(per_cell, axis=1)
+
+    def _condition(self, faces: Sequence[Face]) -> Condition:
+        background = np.stack([_background(self.model.codec(face.cell), face) for face in faces])
+        points = np.stack([face.landmarks for face in faces])
+        return Condition(
+            self.tensor(background),
+            self.mask(faces),
+            landmark_maps(self.tensor(points)),
+            self._public_noise(faces),
+        )
+
+    def _public_noise(self, faces: Sequence[Face]) -> torch.Tensor:
+        shape = (self.model.channels, self.model.side, self.model.side)
+        return self.tensor(np.stack([Keystream(face.public_seed).normal(*shape) for face in faces]))
 
 
-def _compose(face: Face, picture: FloatArray) -> NDArray[np.uint8]:
-    """`picture` (S, S, 3) inside the mask, rounded and clipped; the given square outside."""
-    return np.where(face.masked_pixels[..., None], np.clip(np.rint(picture), 0, 255).astype(np.uint8), face.square)
+def array(values: torch.Tensor) -> FloatArray:
+    """As float64 numpy."""
+    return np.asarray(values.cpu().double().numpy())
+
+
+def _background(codec: Codec, face: Face) -> FloatArray:
+    return np.asarray(codec.background(face.square[None], face.mask[None], face.inside[None])[0])
+
+
+def _compose(face: Face, codec: Codec, latent: FloatArray) -> NDArray[np.uint8]:
+    """`latent` (C, L, L) as pixels (S, S, 3) inside the mask, rounded and clipped; the given square outside."""
+    picture = np.clip(np.rint(codec.decode(latent[None])[0]), 0, 255).astype(np.uint8)
+    return np.where(face.masked_pixels[..., None], picture, face.square)
+
+
+def _written(face: Face, codec: Codec, latent: FloatArray) -> NDArray[np.uint8]:
+    """`_compose` for pixels that carry the latent to `Exchange.restore`."""
+    if not isinstance(codec, CellCodec):
+        return _compose(face, codec, latent)
+    grain = Keystream(hashlib.sha256(b"faceseal/1 grain" + face.stream_key).digest())
+    return carrier.write(codec, latent, face.square, face.mask, face.inside, grain)

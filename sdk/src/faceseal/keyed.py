@@ -76,7 +76,10 @@ def hadamard_blocks(rows: FloatArray) -> FloatArray:
         size = 1 << bit
         if rows.shape[1] & size:
             block = slice(start, start + size)
-            out[:, block] = rows[:, block] @ (hadamard(size) / np.sqrt(size))
+            # The matrix of a large block is the Kronecker product of two small ones.
+            left, right = hadamard(1 << bit // 2), hadamard(1 << (bit - bit // 2))
+            parts = rows[:, block].reshape(-1, len(left), len(right))
+            out[:, block] = (left @ parts @ right / np.sqrt(size)).reshape(-1, size)
             start += size
     return out
 

@@ -1,6 +1,9 @@
-"""The velocity network and the file that it is kept in.
+"""What a model is to the rest of faceseal; the packaged kind, and the file that it is kept in.
 
-The network sees one face square: the masked state at time t, the clean latent of what lies
+A model turns face squares into a latent and back, and answers with the velocity of the ODE
+in that latent.  faceseal.pretrained has models of another make behind the same protocol.
+
+The packaged network sees one face square: the masked state at time t, the clean latent of what lies
 outside the mask, the mask, and where the eyes, nose and mouth are.  It answers with the
 velocity dz/dt of the probability-flow ODE of ``z_t = (1 - t) z_0 + t n`` (flow matching,
 arXiv 2210.02747), inside the mask only.
@@ -11,23 +14,28 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import safetensors
 import safetensors.torch
 import torch
 from diffusers import UNet2DModel
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from faceseal.errors import ModelError
 from faceseal.grid import GRID
-from faceseal.latent import COMPONENTS, KLT
+from faceseal.latent import COMPONENTS, KLT, CellCodec
 
-LANDMARKS = 5
-"""Right eye, left eye, nose, right and left mouth corner, as seen in the image."""
+LANDMARKS = 7
+"""Right eye, left eye, nose, right and left mouth corner as seen in the image; upper and lower
+lip, in the middle of their inner edge."""
 FORMAT = "faceseal-model-1"
+
+FloatArray = NDArray[np.float64]
 
 _ARCHITECTURE: dict[str, Any] = {
     "sample_size": GRID,
@@ -47,21 +55,117 @@ _ARCHITECTURE: dict[str, Any] = {
 class Condition:
     """What both directions of the ODE know, computed from public pixels and the file's header.
 
-    background: (B, 32, 16, 16), zero inside the mask; mask: (B, 1, 16, 16), one inside;
-    landmarks: (B, 5, 16, 16), see `landmark_maps`.
+    background: (B, C, L, L), see `Codec.background`; mask: (B, 1, L, L), one inside;
+    landmarks: (B, 7, 16, 16), see `landmark_maps`; noise: (B, C, L, L), standard normal and
+    public, for models that see a background as noisy as the state.
+    The packaged network has C = 32 channels and L = 16 positions a side.
     """
 
     background: Tensor
     mask: Tensor
     landmarks: Tensor
+    noise: Tensor | None = None
 
     def stacked(self) -> Tensor:
-        """(B, 38, 16, 16)."""
+        """(B, 40, 16, 16), what the packaged network sees beside the state."""
         return torch.cat([self.background, self.mask, self.landmarks], dim=1)
 
 
+class Codec(Protocol):
+    """Face squares of one size as latents of a model, and back.
+
+    Squares are (B, S, S, 3) grey levels 0..255, latents (B, C, L, L); all float64.
+    """
+
+    @property
+    def cell(self) -> int:
+        """Pixels per side of a cell; ``S = 16 * cell``."""
+        ...
+
+    @property
+    def rank(self) -> int:
+        """Numbers per position that squares of this size can carry, at most C."""
+        ...
+
+    @property
+    def subspace(self) -> FloatArray:
+        """(C, rank), orthonormal columns: the directions that are carried."""
+        ...
+
+    def encode(self, square: NDArray[np.generic]) -> FloatArray:
+        """Latents (B, C, L, L) of squares (B, S, S, 3)."""
+        ...
+
+    def decode(self, latent: FloatArray) -> FloatArray:
+        """Squares (B, S, S, 3), neither rounded nor clipped, of latents (B, C, L, L)."""
+        ...
+
+    def background(self, square: NDArray[np.generic], mask: NDArray[np.bool_], inside: NDArray[np.bool_]) -> FloatArray:
+        """Latents (B, C, L, L) of what lies around the mask, the same before and after sealing.
+
+        mask, inside: (B, 16, 16), cells to replace, and cells in the photo.  Pixels in the
+        mask or beyond the photo have no influence on it.
+        """
+        ...
+
+
+class RefiningCodec(Codec, Protocol):
+    """A codec that is not linear: decoding what it encodes does not give back what was encoded."""
+
+    def refined(
+        self, latent: FloatArray, square: NDArray[np.uint8], mask: NDArray[np.bool_], iterations: int
+    ) -> FloatArray:
+        """The latent (C, L, L) that decodes to `square` (S, S, 3) in masked cells (16, 16) as nearly as can be.
+
+        It starts at `latent`, and differs from it inside the mask alone.
+        """
+        ...
+
+
+class Model(Protocol):
+    """A velocity field in a latent, and the digest that files name it by."""
+
+    @property
+    def digest(self) -> bytes:
+        """32 bytes that no other model has."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        ...
+
+    @property
+    def channels(self) -> int:
+        """Numbers per position of the latent, C."""
+        ...
+
+    @property
+    def side(self) -> int:
+        """Positions along one side of the latent, L: a multiple of 16."""
+        ...
+
+    @property
+    def linear(self) -> bool:
+        """Whether encoding is exact: if not, the codecs are `RefiningCodec`s."""
+        ...
+
+    def codec(self, cell: int) -> Codec:
+        """The codec for cells of ``cell x cell`` pixels."""
+        ...
+
+    def velocity(self, state: Tensor, time: float, condition: Condition) -> Tensor:
+        """dz/dt at `time` in [0, 1] inside the mask, zero outside: (B, C, L, L), float32."""
+        ...
+
+
 def landmark_maps(points: Tensor, width: float = 0.75) -> Tensor:
-    """Gaussian bumps (B, 5, 16, 16) of standard deviation `width` cells at `points` (B, 5, 2).
+    """Gaussian bumps (B, 7, 16, 16) of standard deviation `width` cells at `points` (B, 7, 2).
 
     Points are (x, y) in cells from the square's top left corner.  NaN points give empty maps.
     """
@@ -84,9 +188,20 @@ class VelocityNetwork(nn.Module):
         return velocity
 
 
+def require_refinable(model: Model, iterations: int) -> None:
+    """Raises ModelError if latents are to be refined, with a model whose encoding is exact already."""
+    if iterations and model.linear:
+        raise ModelError(f"the latent of model {model.name} is linear, so its encoding is exact; leave out `refine`")
+
+
+@lru_cache(maxsize=32)
+def _codec(klt: KLT, cell: int) -> CellCodec:
+    return klt.codec(cell)
+
+
 @dataclass(frozen=True, eq=False)
-class Model:
-    """A velocity network, the latent it works in, and the digest that files name it by."""
+class FaceModel:
+    """The packaged kind: a `VelocityNetwork` in the linear latent of a `KLT`; a `Model`."""
 
     network: VelocityNetwork
     klt: KLT
@@ -94,6 +209,25 @@ class Model:
     """SHA-256 of the weights file."""
     name: str
     device: torch.device = field(default=torch.device("cpu"))
+
+    @property
+    def channels(self) -> int:
+        """32."""
+        return COMPONENTS
+
+    @property
+    def side(self) -> int:
+        """16."""
+        return GRID
+
+    @property
+    def linear(self) -> bool:
+        """True."""
+        return True
+
+    def codec(self, cell: int) -> CellCodec:
+        """The codec for cells of ``cell x cell`` pixels."""
+        return _codec(self.klt, cell)
 
     def velocity(self, state: Tensor, time: float, condition: Condition) -> Tensor:
         """dz/dt inside the mask, zero outside: (B, 32, 16, 16), float32."""
@@ -122,7 +256,7 @@ def _metadata(content: bytes) -> dict[str, str]:
     return metadata if isinstance(metadata, dict) else {}
 
 
-def load_model(path: Path, device: str = "cpu") -> Model:
+def load_model(path: Path, device: str = "cpu") -> FaceModel:
     """Read a weights file written by `save_model`; the network comes back in float32.
 
     Raises ModelError if the file is missing, is not such a file, or does not fit its header.
@@ -151,4 +285,4 @@ def load_model(path: Path, device: str = "cpu") -> Model:
         raise ModelError(f"cannot read the model {path}: {' '.join(str(cause).split())[:200]}") from cause
     where = torch.device(device)
     network = network.requires_grad_(False).eval().to(where)
-    return Model(network, klt, hashlib.sha256(content).digest(), name, where)
+    return FaceModel(network, klt, hashlib.sha256(content).digest(), name, where)

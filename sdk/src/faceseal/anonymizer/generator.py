@@ -2,39 +2,60 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from faceseal.envelope.header import SolverRecord
 from faceseal.errors import MissingDependency, ModelMismatch
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from faceseal.exchange import Exchange
-    from faceseal.model import Model
+    from faceseal.model import FaceModel, Model
 
 
-def open_model(path: Path) -> Model:
-    """The model in a weights file.  Raises MissingDependency or ModelError."""
+def open_model(source: str | Path) -> Model:
+    """The model in a weights file, in a diffusers folder, or on the hub.
+
+    source: a path, or for the hub ``owner/name``, with ``@revision`` behind it to pin one
+    (see docs/pretrained-models.md).  Raises MissingDependency or ModelError.
+    """
+    path = Path(source)
+    if path.is_file():
+        return open_weights(path)
+    try:
+        from faceseal.pretrained import is_hub_name, load_pretrained
+    except ModuleNotFoundError as cause:
+        raise _missing(cause) from cause
+    if path.is_dir() or is_hub_name(str(source)):
+        return load_pretrained(source)
+    return open_weights(path)
+
+
+def open_weights(path: Path) -> FaceModel:
+    """The model in a weights file that `faceseal train` wrote.  Raises MissingDependency or ModelError."""
     try:
         from faceseal.model import load_model
     except ModuleNotFoundError as cause:
-        raise MissingDependency(
-            f"{cause.name} is not installed; anonymizing, and restoring without a capsule, need faceseal[generator]"
-        ) from cause
+        raise _missing(cause) from cause
     return load_model(path)
 
 
-def default_model() -> Model:
+def _missing(cause: ModuleNotFoundError) -> MissingDependency:
+    return MissingDependency(
+        f"{cause.name} is not installed; anonymizing, and restoring without a capsule, need faceseal[generator]"
+    )
+
+
+def default_model() -> FaceModel:
     """The packaged model, loaded once.  Raises MissingDependency or ModelError."""
     from faceseal.weights import PACKAGED
 
     if PACKAGED not in _opened:
-        _opened[PACKAGED] = open_model(PACKAGED)
+        _opened[PACKAGED] = open_weights(PACKAGED)
     return _opened[PACKAGED]
 
 
-_opened: dict[Path, Model] = {}
+_opened: dict[Path, FaceModel] = {}
 
 
 def matching_model(model: Model | None, digest: bytes) -> Model:
@@ -48,10 +69,10 @@ def matching_model(model: Model | None, digest: bytes) -> Model:
     return chosen
 
 
-def exchange_with(model: Model, solver: SolverRecord, keyed_map: int) -> Exchange:
-    """The exchange that a header describes."""
+def exchange_with(model: Model, solver: SolverRecord, keyed_map: int, refine: int = 0) -> Exchange:
+    """The exchange that a header describes; refine: see `Exchange`.  Raises ModelError."""
     from faceseal.exchange import Exchange
     from faceseal.keyed import KEYED_MAPS
     from faceseal.ode import Solver
 
-    return Exchange(model, Solver(**vars(solver)), KEYED_MAPS[keyed_map])
+    return Exchange(model, Solver(**vars(solver)), KEYED_MAPS[keyed_map], refine)

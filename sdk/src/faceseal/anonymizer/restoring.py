@@ -10,7 +10,7 @@ import numpy as np
 from faceseal.anonymizer.generator import exchange_with, matching_model
 from faceseal.anonymizer.layers import restore_faces
 from faceseal.anonymizer.originals import open_originals
-from faceseal.anonymizer.sealed import Restored, Sealed, SealedContent, read_sealed
+from faceseal.anonymizer.sealed import Pixels, Restored, Sealed, SealedContent, read_sealed
 from faceseal.anonymizer.sealing import Progress, silent
 from faceseal.envelope.header import authenticate_header
 from faceseal.errors import PixelsAltered, SealedFileError
@@ -18,6 +18,7 @@ from faceseal.imagekey import ImageKey, KeySource
 from faceseal.photo import read_file
 
 if TYPE_CHECKING:
+    from faceseal.exchange import Exchange
     from faceseal.model import Model
 
 
@@ -29,27 +30,36 @@ def restore(
     model: Model | None = None,
     header: bytes | None = None,
     from_pixels: bool = False,
+    refine: int = 0,
     progress: Progress = silent,
 ) -> Restored:
     """Give back the photo that was sealed.
 
     grant: the grant (or its id) under which a key server releases the key; header: the
-    header's bytes, for a file whose metadata was stripped, whose pixels may then differ;
-    from_pixels: do without the capsule.
+    header's bytes, for a file whose metadata was stripped, whose pixels may then differ, and
+    which may have been resized (see `read_sealed`); from_pixels: do without the capsule;
+    refine: with a pretrained model whose autoencoder loses something, at most so many
+    iterations of the search for the latent that the pixels show, which takes time and brings
+    restoring from pixels nearer than `Restored.fidelity`, measured without it, says.
     What can be checked without the key is checked before one use of the grant is spent.
 
     Raises SealedFileError (or NotSealed, HeaderAltered, PixelsAltered, CapsuleAltered),
     WrongKey, ModelError, MissingDependency, PhotoError or KeySourceError.
     """
     content = _as_sealed(sealed, header)
-    check_before_release(content, model=model, from_pixels=from_pixels)
+    check_before_release(content, model=model, from_pixels=from_pixels, refine=refine)
     progress("asking for the key")
     key = keys.release(content.header.key_id, grant)
-    return restore_with_key(content, key, model=model, from_pixels=from_pixels, progress=progress)
+    return restore_with_key(content, key, model=model, from_pixels=from_pixels, refine=refine, progress=progress)
 
 
 def check_before_release(
-    content: SealedContent, *, model: Model | None = None, from_pixels: bool = False, force: bool = False
+    content: SealedContent,
+    *,
+    model: Model | None = None,
+    from_pixels: bool = False,
+    force: bool = False,
+    refine: int = 0,
 ) -> None:
     """Whether restoring can succeed, as far as that shows without the key; arguments as for `restore_with_key`.
 
@@ -61,7 +71,7 @@ def check_before_release(
         if content.capsule is None:
             raise SealedFileError("the file's capsule is missing; restore from the pixels with --from-pixels")
     else:
-        matching_model(model, content.header.model_digest)
+        _exchange(content, model, refine)
 
 
 def restore_with_key(
@@ -71,6 +81,7 @@ def restore_with_key(
     model: Model | None = None,
     from_pixels: bool = False,
     force: bool = False,
+    refine: int = 0,
     progress: Progress = silent,
 ) -> Restored:
     """Restore with an image key at hand (for experts; `restore` fetches the key).
@@ -88,12 +99,16 @@ def restore_with_key(
         exact = open_originals(content, key)
         return Restored(exact, True, float("inf"), header.grayscale, key.key_id, content.color_profile)
     progress("restoring from the pixels")
-    exchange = exchange_with(matching_model(model, header.model_digest), header.solver, header.keyed_map)
-    pixels = restore_faces(content.pixels, header.faces, exchange, key)
+    pixels = restore_faces(content.pixels, header.faces, _exchange(content, model, refine), key)
     if header.grayscale:
-        pixels = np.repeat(np.rint(pixels.mean(axis=2, keepdims=True)).astype(np.uint8), 3, axis=2)
+        pixels = grey(pixels)
     fidelity = float("nan") if force or not content.intact else header.fidelity
     return Restored(pixels, False, fidelity, header.grayscale, key.key_id, content.color_profile)
+
+
+def grey(pixels: Pixels) -> Pixels:
+    """The photo (H, W, 3) with three equal channels."""
+    return np.repeat(np.rint(pixels.mean(axis=2, keepdims=True)).astype(np.uint8), 3, axis=2)
 
 
 def verify(content: SealedContent, key: ImageKey) -> None:
@@ -106,6 +121,11 @@ def verify(content: SealedContent, key: ImageKey) -> None:
         raise PixelsAltered("the photo's pixels or their colour profile were altered after sealing")
     if content.header.capsule and not content.detached:
         open_originals(content, key)
+
+
+def _exchange(content: SealedContent, model: Model | None, refine: int) -> Exchange:
+    header = content.header
+    return exchange_with(matching_model(model, header.model_digest), header.solver, header.keyed_map, refine)
 
 
 def _uses_capsule(content: SealedContent, *, from_pixels: bool, force: bool) -> bool:

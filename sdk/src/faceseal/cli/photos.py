@@ -23,7 +23,10 @@ SealedPath = Annotated[Path, typer.Argument(metavar="SEALED", help="A photo seal
 OutputPath = Annotated[Path, typer.Argument(metavar="OUTPUT", help="The PNG file to write.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace OUTPUT if it exists.")]
 ModelPath = Annotated[
-    Path | None, typer.Option("--model", metavar="PATH", help="Weights file instead of the packaged one.")
+    Path | None,
+    typer.Option(
+        "--model", metavar="PATH", help="Weights file, diffusers folder or hub name, instead of the packaged one."
+    ),
 ]
 HeaderPath = Annotated[
     Path | None,
@@ -90,6 +93,9 @@ def restore(
     grant: Annotated[str | None, typer.Option("--grant", metavar="GRANT", help="The grant's id, or its token.")] = None,
     header: HeaderPath = None,
     from_pixels: Annotated[bool, typer.Option("--from-pixels", help="Do without the capsule.")] = False,
+    refine: Annotated[
+        int, typer.Option(min=0, max=10_000, help="Iterations of decoder inversion, for some pretrained models.")
+    ] = 0,
     force: Annotated[
         bool, typer.Option("--force", help="Go on with a wrong key or altered pixels: shows a plausible wrong face.")
     ] = False,
@@ -107,11 +113,11 @@ def restore(
         raise PhotoError("--key names another key than the photo does; add --force to see what it shows")
     weights = _model(model)
     content = anonymizer.read_sealed(_read(sealed), sealed.name, None if header is None else _read(header))
-    anonymizer.check_before_release(content, model=weights, from_pixels=from_pixels, force=force)
+    anonymizer.check_before_release(content, model=weights, from_pixels=from_pixels, force=force, refine=refine)
     with key_source(server, token_file, log_key, keyring) as keys:
         key = keys.release(key_id or content.header.key_id, grant)
     restored = anonymizer.restore_with_key(
-        content, key, model=weights, from_pixels=from_pixels, force=force, progress=_say
+        content, key, model=weights, from_pixels=from_pixels, force=force, refine=refine, progress=_say
     )
     restored.save(output)
     print_fields((("restored", str(output)), ("how", _how(restored)), ("key", str(restored.key_id))))
