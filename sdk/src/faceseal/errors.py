@@ -59,6 +59,10 @@ class FidelityTooLow(FacesealError):
     """Restoring from the pixels alone would stay too far from what the model carries of a face."""
 
 
+class FaceTooAlike(FacesealError):
+    """A recognition network takes the anonymized face for the original one, whatever nonce was drawn."""
+
+
 class KeySourceError(FacesealError):
     """Base of what can go wrong with a keyring or a key server."""
 

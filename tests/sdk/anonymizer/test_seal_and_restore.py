@@ -14,10 +14,13 @@ from skimage.data import astronaut
 from faceseal import FAST, LocalKeyring, Photo, anonymize, restore
 from faceseal.anonymizer import read_sealed, restore_with_key, verify
 from faceseal.anonymizer.generator import default_model
+from faceseal.anonymizer.identity import IdentityGuard
 from faceseal.anonymizer.sealed import encode_png
+from faceseal.envelope.header import encode_header
 from faceseal.envelope.png import embed, extract
 from faceseal.errors import (
     CapsuleAltered,
+    FaceTooAlike,
     FidelityTooLow,
     HeaderAltered,
     ModelMismatch,
@@ -206,6 +209,37 @@ def test_an_unreachable_fidelity_fails_clearly(keys):
         anonymize(Photo(portrait()), keys=keys, profile=demanding)
 
 
+def guard_that_sees(*likenesses: float, most_alike: float = 0.3) -> tuple[IdentityGuard, list[np.ndarray]]:
+    """A guard whose network gives these scores in turn, and the squares that it was shown."""
+    scores, shown = iter(likenesses), []
+
+    def likeness(original: np.ndarray, made: np.ndarray, landmarks: np.ndarray) -> float:
+        assert landmarks.shape == (5, 2)
+        assert original.shape == made.shape
+        shown.append(made)
+        return next(scores)
+
+    return IdentityGuard(likeness, most_alike), shown
+
+
+def test_a_face_that_is_too_much_like_its_origin_is_made_again_with_another_nonce(keys):
+    guard, shown = guard_that_sees(0.9, 0.1)
+    sealed = anonymize(Photo(portrait()), keys=keys, profile=FAST, guard=guard)
+    assert sealed.attempts == (2,)
+    assert not np.array_equal(shown[0], shown[1])
+    square = sealed.header.faces[0]
+    placed = sealed.pixels[square.y : square.y + square.side, square.x : square.x + square.side]
+    assert np.array_equal(placed, shown[1])
+    assert decibel(restore(sealed, keys=keys, from_pixels=True).pixels, portrait()) > 30
+
+
+def test_a_face_that_stays_alike_is_not_handed_out(keys):
+    guard, shown = guard_that_sees(0.9, 0.8)
+    with pytest.raises(FaceTooAlike, match=r"0\.80 like its origin.*0\.30"):
+        anonymize(Photo(portrait()), keys=keys, profile=replace(FAST, attempts=2), guard=guard)
+    assert len(shown) == 2
+
+
 def test_an_unknown_keyed_map_is_named(keys):
     with pytest.raises(PhotoError, match="signflip, rotation"):
         anonymize(Photo(portrait()), keys=keys, keyed_map="xor")
@@ -289,10 +323,35 @@ def test_verifying_with_a_detached_header_still_checks_the_pixels(keys, bare):
         verify(content, keys.held[bare.key_id])
 
 
-def test_a_resized_copy_is_reported(keys, sealed):
-    small = encode_png(np.asarray(Image.fromarray(sealed.pixels).resize((128, 128))))
-    with pytest.raises(SealedFileError, match="128x128 px, its header says 256x256"):
-        restore(small, keys=keys, header=sealed.header_bytes)
+def resized(pixels: np.ndarray, width: int, height: int) -> bytes:
+    return encode_png(np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS)))
+
+
+def test_a_resized_copy_with_its_header_is_brought_back_to_its_size_and_to_a_likeness(keys, sealed):
+    restored = restore(resized(sealed.pixels, 230, 231), keys=keys, header=sealed.header_bytes)
+    inside = (restored.pixels != sealed.pixels).any(axis=2)
+    assert restored.pixels.shape == portrait().shape
+    assert not restored.exact
+    assert math.isnan(restored.fidelity)
+    assert decibel(portrait()[inside], restored.pixels[inside]) > decibel(portrait()[inside], sealed.pixels[inside]) + 3
+
+
+@pytest.mark.parametrize("size", [(1025, 1025), (256, 128), (200, 204)])
+def test_a_copy_of_another_shape_or_far_larger_is_reported(sealed, size):
+    with pytest.raises(SealedFileError, match="bring it back to that size first"):
+        read_sealed(resized(sealed.pixels, *size), header=sealed.header_bytes)
+
+
+def test_a_header_of_a_far_larger_photo_is_reported(sealed):
+    header = encode_header(replace(sealed.header, width=1025, height=1025), ImageKey(sealed.key_id, bytes(32)))
+    with pytest.raises(SealedFileError, match="bring it back to that size first"):
+        read_sealed(encode_png(sealed.pixels), header=header)
+
+
+def test_a_resized_copy_with_its_own_header_is_reported(sealed):
+    chunks = extract(sealed.content)
+    with pytest.raises(SealedFileError, match="230x230 px, its header says 256x256"):
+        read_sealed(embed(resized(sealed.pixels, 230, 230), chunks.header, chunks.capsule))
 
 
 def test_a_capsule_of_another_photo_does_not_open(keys, sealed):

@@ -15,7 +15,7 @@ from PIL import Image
 from faceseal.envelope import png
 from faceseal.envelope.header import Header, parse_header, pixel_digest
 from faceseal.errors import SealedFileError
-from faceseal.photo import decode_photo, printable, write_atomically
+from faceseal.photo import MAXIMUM_PIXELS, decode_photo, printable, write_atomically
 
 Pixels = NDArray[np.uint8]
 """(H, W, 3), RGB."""
@@ -23,12 +23,17 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True, eq=False)
 class Sealed:
-    """A sealed photo: content is the PNG file; header_bytes restores it when metadata is lost."""
+    """A sealed photo.
+
+    content: the PNG file; header_bytes restores it when metadata is lost; attempts: how many
+    nonces each face of the header took.
+    """
 
     content: bytes
     pixels: Pixels
     header: Header
     header_bytes: bytes
+    attempts: tuple[int, ...] = ()
 
     @property
     def key_id(self) -> UUID:
@@ -89,8 +94,18 @@ class SealedContent:
         return pixel_digest(self.pixels, self.color_profile) == self.header.pixel_digest
 
 
+LARGEST_RESIZE = 4
+"""A photo whose header comes from elsewhere is brought back to its size from as little as a
+quarter, or as much as four times, of its width and height."""
+
+
 def read_sealed(content: bytes, name: str = "the file", header: bytes | None = None) -> SealedContent:
     """Take a sealed file apart, strictly; `header` replaces the file's own.
+
+    With `header`, a photo that was resized on its way (same shape, by a factor from 1/4 to
+    4) is brought back to the header's size first, by Lanczos resampling: what comes of it is
+    a likeness, and `SealedContent.intact` is False.  A photo with a header of its own must
+    have the size that this states.
 
     Raises NotSealed, SealedFileError or PhotoError.
     """
@@ -100,10 +115,20 @@ def read_sealed(content: bytes, name: str = "the file", header: bytes | None = N
         raise SealedFileError("the file carries a capsule that its header does not name; get it again from its source")
     photo = decode_photo(content, name)
     height, width, _ = photo.pixels.shape
+    pixels, detached = photo.pixels, header is not None
     if (width, height) != (parsed.width, parsed.height):
-        raise SealedFileError(
-            f"{printable(name)} is {width}x{height} px, its header says {parsed.width}x{parsed.height}; "
-            "bring it back to that size first"
-        )
-    detached = header is not None
-    return SealedContent(photo.pixels, parsed, chunks.header, chunks.capsule, photo.color_profile, detached)
+        if not (detached and _resized(width, height, parsed)):
+            raise SealedFileError(
+                f"{printable(name)} is {width}x{height} px, its header says {parsed.width}x{parsed.height}; "
+                "bring it back to that size first"
+            )
+        whole = Image.fromarray(pixels).resize((parsed.width, parsed.height), Image.Resampling.LANCZOS)
+        pixels = np.array(whole, dtype=np.uint8)
+    return SealedContent(pixels, parsed, chunks.header, chunks.capsule, photo.color_profile, detached)
+
+
+def _resized(width: int, height: int, header: Header) -> bool:
+    """Whether one factor, within bounds, brings the header's width and height to these within a pixel each."""
+    same_shape = abs(width * header.height - height * header.width) <= header.width + header.height
+    bounded = header.width <= LARGEST_RESIZE * width <= LARGEST_RESIZE**2 * header.width
+    return same_shape and bounded and header.width * header.height <= MAXIMUM_PIXELS

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from faceseal.anonymizer.attempts import Demands
 from faceseal.anonymizer.generator import default_model, exchange_with
+from faceseal.anonymizer.identity import IdentityGuard
 from faceseal.anonymizer.layers import seal_faces
 from faceseal.anonymizer.originals import seal_originals
 from faceseal.anonymizer.sealed import Pixels, Sealed, encode_png
@@ -29,6 +31,7 @@ from faceseal.envelope.header import (
 )
 from faceseal.errors import NoFaceFound, PhotoError
 from faceseal.faces.detector import detect_faces
+from faceseal.faces.lips import find_lips
 from faceseal.faces.square import FaceSquare, face_mask, place_square
 from faceseal.imagekey import KeySource
 from faceseal.photo import MAXIMUM_BYTES, Photo, decode_photo, read_photo
@@ -53,17 +56,19 @@ def anonymize(
     model: Model | None = None,
     capsule: bool = True,
     keyed_map: str = "rotation",
+    guard: IdentityGuard | None = None,
     progress: Progress = silent,
 ) -> Sealed:
     """Replace all faces that the detector finds by others, under a fresh key of `keys`.
 
     capsule: whether the file carries the original faces, encrypted, for exact restoration;
     keyed_map: "rotation", or "signflip" for the published map, which hides less.
+    guard: what keeps a face from coming out too much like its origin.
     The photo is restored from its own 8-bit pixels before this returns; a face that comes
     back too far from what the model carries of it is made again with another nonce.
 
-    Raises PhotoError, NoFaceFound, FidelityTooLow, ModelError, MissingDependency or
-    KeySourceError; then no file was made, and a key that was created stays unused.
+    Raises PhotoError, NoFaceFound, FidelityTooLow, FaceTooAlike, ModelError, MissingDependency
+    or KeySourceError; then no file was made, and a key that was created stays unused.
     """
     if keyed_map not in KEYED_MAP_NAMES:
         raise PhotoError(f"there is no keyed map {keyed_map!r}; choose one of {', '.join(KEYED_MAP_NAMES)}")
@@ -80,7 +85,8 @@ def anonymize(
     exchange = exchange_with(model or default_model(), profile.solver, number)
     key = keys.create()
     progress(f"exchanging {len(records)} {'face' if len(records) == 1 else 'faces'}")
-    pixels, records = seal_faces(picture.pixels, records, exchange, key, profile)
+    demands = Demands(profile, guard)
+    pixels, records, attempts = seal_faces(picture.pixels, records, exchange, key, demands)
     header = Header(
         key_id=key.key_id,
         commitment=key_commitment(key),
@@ -100,12 +106,12 @@ def anonymize(
     if len(content) > MAXIMUM_BYTES:
         raise PhotoError(f"the sealed photo would pass {MAXIMUM_BYTES >> 20} MiB; shrink the photo first")
     keys.bind(key.key_id, header.pixel_digest)
-    return Sealed(content, pixels, header, header_bytes)
+    return Sealed(content, pixels, header, header_bytes, tuple(attempts))
 
 
 @dataclass(frozen=True, eq=False)
 class _Found:
-    """A face's square, the cells to replace (16, 16), and its landmarks (5, 2) in cells."""
+    """A face's square, the cells to replace (16, 16), and its landmarks (7, 2) in cells."""
 
     square: FaceSquare
     mask: NDArray[np.bool_]
@@ -120,7 +126,8 @@ def _find_faces(pixels: Pixels) -> list[_Found]:
         square = place_square(face.landmarks, width, height)
         mask = face_mask(face.landmarks, square) & square.inside(width, height)
         if mask.any():
-            placed = (face.landmarks - [square.x, square.y]) / square.cell
+            landmarks = np.concatenate([face.landmarks, find_lips(pixels, face.landmarks)])
+            placed = (landmarks - [square.x, square.y]) / square.cell
             found.append(_Found(square, mask, quantize_landmarks(placed)))
     if not found:
         raise NoFaceFound("no face was found in the photo, so there is nothing to anonymize")

@@ -1,0 +1,27 @@
+"""Whether an anonymized face is still too much like its origin, in the eyes of a recognition network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faceseal.anonymizer.sealed import Pixels
+
+Likeness = Callable[[Pixels, Pixels, NDArray[np.float64]], float]
+"""(face square (S, S, 3), another version of it, landmarks (5, 2) in pixels) -> higher for more alike."""
+
+
+@dataclass(frozen=True)
+class IdentityGuard:
+    """A face that comes out more alike than `most_alike` is made again with another nonce.
+
+    likeness: any recognition network's score, for example the cosine of its embeddings;
+    most_alike: at the network's threshold for one false match in a thousand a stranger
+    would be taken for the same person once in a thousand times.
+    """
+
+    likeness: Likeness
+    most_alike: float
