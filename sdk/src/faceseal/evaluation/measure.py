@@ -1,178 +1,160 @@
-"""One photo through the whole product, and what came of it."""
+"""One person measured: the first photo tried, and all that came of it compared with both photos."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import tempfile
-import time
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass, field
-from functools import cache
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from uuid import UUID, uuid4
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from faceseal.anonymizer import anonymize, read_sealed, restore, restore_with_key
-from faceseal.envelope.header import pixel_digest
-from faceseal.errors import FidelityTooLow, NoFaceFound, PhotoError, UnknownKey
+from faceseal.anonymizer.attempts import square_of
+from faceseal.anonymizer.identity import IdentityGuard
+from faceseal.envelope.header import FaceRecord
+from faceseal.errors import FaceTooAlike, FidelityTooLow, NoFaceFound, PhotoError
+from faceseal.evaluation.appearance import landmark_distance, main_face, mouth_gap, pose_difference, same_place
+from faceseal.evaluation.fidelity import fidelity, luminance
 from faceseal.evaluation.pairs import Pair
+from faceseal.evaluation.person import SEALED, UNTOUCHED, About, Appearance, Embeddings, Person, SealedFigures
 from faceseal.evaluation.recognition import Recognizer
+from faceseal.evaluation.trial import Trial, try_photo
+from faceseal.evaluation.versions import RESTORATIONS, Part, Pixels, Version
 from faceseal.faces.detector import DetectedFace, detect_faces
-from faceseal.faces.square import FaceSquare
-from faceseal.imagekey import IMAGE_KEY_BYTES, ImageKey
+from faceseal.faces.mesh import FaceMesh
+from faceseal.faces.square import place_square
+from faceseal.model import Model
 from faceseal.photo import Photo
 from faceseal.profiles import Profile
 
-Pixels = NDArray[np.uint8]
+FloatArray = NDArray[np.float64]
 
-
-@dataclass
-class MemoryKeys:
-    """Keys that live as long as the measurement."""
-
-    held: dict[UUID, ImageKey] = field(default_factory=dict)
-
-    def create(self) -> ImageKey:
-        """A new key."""
-        key = ImageKey(uuid4(), os.urandom(IMAGE_KEY_BYTES))
-        self.held[key.key_id] = key
-        return key
-
-    def bind(self, key_id: UUID, sealed_digest: bytes) -> None:
-        """Nothing to remember."""
-
-    def release(self, key_id: UUID, grant: str | None) -> ImageKey:  # noqa: ARG002
-        """The key; needs no grant.  Raises UnknownKey."""
-        if key_id not in self.held:
-            raise UnknownKey(f"no key {key_id}")
-        return self.held[key_id]
-
-
-@dataclass(frozen=True)
-class Row:
-    """Figures of one photo; cosines are of recognition embeddings, with the original face."""
-
-    identity: str
-    outcome: str
-    detected: bool
-    landmark_error: float
-    psnr: float
-    cosine_pair: float
-    cosine_anonymized: float
-    cosine_restored: float
-    cosine_wrong_key: float
-    exact: bool
-    seconds: float
+SQUARE = 128
+"""Side of the squares that the classifiers see, in pixels."""
+PANE = 240
+"""Side of a picture on the contact sheet, in pixels; the face square takes 160 of them."""
+SURROUNDINGS = 0.25
+"""What a pane shows on each side of the face square, in sides of the square."""
+ANONYMIZED = (Version.ANONYMIZED, Version.BASELINE_ANONYMIZED)
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
-    """A row with its pictures."""
+class Instruments:
+    """What a measurement is made with; `model` is None for the packaged one."""
 
-    row: Row
-    pictures: tuple[Pixels, ...]
+    model: Model | None
+    recognizers: Mapping[str, Recognizer]
+    mesh: FaceMesh
+    guard: IdentityGuard | None = None
 
 
-def measure(pairs: Iterable[Pair], network: Path, profile: Profile, workers: int) -> Iterator[Measured]:
-    """Seal the first photo of each pair to a PNG file, read it back, and restore it in all ways.
+def measure(
+    pair: Pair,
+    instruments: Instruments,
+    profile: Profile,
+    without: Collection[Part],
+    random: np.random.Generator,
+    *,
+    panes: bool,
+) -> Person:
+    """Seal the first photo in all ways, and compare.
 
-    Each of `workers` processes computes on one thread, which for single faces is faster
-    than one process on several.  Raises ModelError if the recognition network cannot be loaded.
+    panes: whether pictures for the contact sheet are kept; random: which bit of the key is
+    flipped.  All versions of the first photo are aligned for recognition by the landmarks of
+    the original: an attacker could hardly do better.
     """
-    Recognizer(network)
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _one_thread) as pool:
-        under_way: deque[Future[Measured]] = deque()
-        for pair in pairs:
-            under_way.append(pool.submit(_measure_on_disk, pair, network, profile))
-            if len(under_way) > 2 * workers:
-                yield under_way.popleft().result()
-        while under_way:
-            yield under_way.popleft().result()
-
-
-def _one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
-
-
-def _measure_on_disk(pair: Pair, network: Path, profile: Profile) -> Measured:
-    with tempfile.TemporaryDirectory(prefix="faceseal-evaluate-") as folder:
-        return _measure(pair, _recognizer(network), profile, Path(folder) / "sealed.png")
-
-
-@cache
-def _recognizer(network: Path) -> Recognizer:
-    return Recognizer(network)
-
-
-def _measure(pair: Pair, recognizer: Recognizer, profile: Profile, path: Path) -> Measured:
-    keys, photo = MemoryKeys(), pair.first
-    started = time.perf_counter()
+    face, second = _main_face(pair.first), _main_face(pair.second)
+    if face is None:
+        return Person(About(pair.identity, NoFaceFound.__name__, None), {}, {}, [])
+    squares = {} if second is None else {UNTOUCHED: _square_of_face(pair.second, second)}
     try:
-        anonymize(photo, keys=keys, profile=profile).save(path)
-    except (NoFaceFound, FidelityTooLow, PhotoError) as problem:
-        return Measured(_failed(pair, type(problem).__name__), (photo.pixels,))
-    seconds = time.perf_counter() - started
-    content = read_sealed(path.read_bytes())
-    exact = restore(path, keys=keys)
-    pixels = restore(path, keys=keys, from_pixels=True).pixels
-    wrong = restore_with_key(content, keys.create(), from_pixels=True, force=True).pixels
-    face = _main_face(photo)
-    original = recognizer.embed(photo.pixels, face.landmarks)
-    found = _same_place(detect_faces(content.pixels), face)
-    record = max(content.header.faces, key=lambda r: r.cell)
-    inside = FaceSquare(record.x, record.y, record.cell).masked_pixels(record.mask, *photo.pixels.shape[1::-1])
-    error = np.mean((photo.pixels[inside].astype(float) - pixels[inside]) ** 2)
-    row = Row(
-        identity=pair.identity,
-        outcome="sealed",
-        detected=found is not None,
-        landmark_error=float("nan") if found is None else _landmark_error(face, found),
-        psnr=float(10 * np.log10(255**2 / max(float(error), 1e-9))),
-        cosine_pair=float(original @ _embed_main(recognizer, pair.second)),
-        cosine_anonymized=float(original @ recognizer.embed(content.pixels, face.landmarks)),
-        cosine_restored=float(original @ recognizer.embed(pixels, face.landmarks)),
-        cosine_wrong_key=float(original @ recognizer.embed(wrong, face.landmarks)),
-        exact=exact.exact and pixel_digest(exact.pixels) == pixel_digest(photo.pixels),
-        seconds=seconds,
+        with tempfile.TemporaryDirectory(prefix="faceseal-evaluate-") as folder:
+            path = Path(folder) / "sealed.png"
+            model, guard = instruments.model, instruments.guard
+            trial = try_photo(pair.first, face, profile, model, guard, without, path, random)
+    except (NoFaceFound, FidelityTooLow, FaceTooAlike, PhotoError) as problem:
+        clean = _embed(pair, face, second, None, instruments)
+        return Person(About(pair.identity, type(problem).__name__, None), clean, squares, [])
+    squares |= {v.value: _scaled_square(trial.versions[v], trial.record) for v in ANONYMIZED if v in trial.versions}
+    return Person(
+        About(pair.identity, SEALED, _figures(trial, face, instruments.mesh)),
+        _embed(pair, face, second, trial, instruments),
+        squares,
+        _panes(trial) if panes else [],
     )
-    return Measured(row, (photo.pixels, content.pixels, pixels, wrong))
 
 
-def _failed(pair: Pair, outcome: str) -> Row:
-    missing = float("nan")
-    return Row(pair.identity, outcome, False, missing, missing, missing, missing, missing, missing, False, missing)
+def _main_face(photo: Photo) -> DetectedFace | None:
+    return main_face(detect_faces(photo.pixels), photo.pixels.shape[1], photo.pixels.shape[0])
 
 
-def _main_face(photo: Photo) -> DetectedFace:
-    """The largest face: the one that a portrait is of."""
-    return max(detect_faces(photo.pixels), key=lambda face: _eye_distance(face))
+def _figures(trial: Trial, face: DetectedFace, mesh: FaceMesh) -> SealedFigures:
+    original = mesh.find(trial.original, face.landmarks)
+    record, versions = trial.record, trial.versions
+    return SealedFigures(
+        faces=trial.faces,
+        attempts=trial.attempts,
+        seconds=trial.seconds,
+        exact=trial.exact,
+        refused=trial.refused,
+        luminance=luminance(trial.original, record),
+        mouth_gap=mouth_gap(original),
+        versions=tuple(versions),
+        fidelities={v: fidelity(trial.original, versions[v], record) for v in RESTORATIONS if v in versions},
+        appearances={v: _appearance(versions[v], face, original, mesh) for v in ANONYMIZED if v in versions},
+    )
 
 
-def _embed_main(recognizer: Recognizer, photo: Photo) -> NDArray[np.float64]:
-    if not detect_faces(photo.pixels):
-        return np.full(512, np.nan)
-    return recognizer.embed(photo.pixels, _main_face(photo).landmarks)
+def _appearance(pixels: Pixels, face: DetectedFace, original: FloatArray, mesh: FaceMesh) -> Appearance:
+    found = same_place(detect_faces(pixels), face)
+    points = mesh.find(pixels, face.landmarks)
+    moved = None if found is None else landmark_distance(face, found)
+    return Appearance(moved, pose_difference(original, points), mouth_gap(points))
 
 
-def _eye_distance(face: DetectedFace) -> float:
-    return float(np.linalg.norm(face.landmarks[1] - face.landmarks[0]))
+def _embed(
+    pair: Pair, face: DetectedFace, second: DetectedFace | None, trial: Trial | None, instruments: Instruments
+) -> dict[str, Embeddings]:
+    photos = [pair.first.pixels]
+    if trial is not None:
+        photos += [*trial.versions.values(), *trial.other_keys]
+    made = 0 if trial is None else len(trial.versions)
+    embeddings = {}
+    for name, recognizer in instruments.recognizers.items():
+        found = recognizer.embed(photos, face.landmarks)
+        missing = np.full(found.shape[1], np.nan)
+        other = missing if second is None else recognizer.embed([pair.second.pixels], second.landmarks)[0]
+        keys = np.concatenate([found[1 : 1 + min(made, 1)], found[1 + made :]])
+        embeddings[name] = Embeddings(found[0], other, found[1 : 1 + made], keys)
+    return embeddings
 
 
-def _landmark_error(face: DetectedFace, found: DetectedFace) -> float:
-    """Mean distance of the five landmarks, in eye distances."""
-    return float(np.linalg.norm(found.landmarks - face.landmarks, axis=1).mean() / _eye_distance(face))
+def _square_of_face(photo: Photo, face: DetectedFace) -> Pixels:
+    height, width, _ = photo.pixels.shape
+    square = place_square(face.landmarks, width, height)
+    return _scaled(square.crop(photo.pixels), SQUARE)
 
 
-def _same_place(found: list[DetectedFace], face: DetectedFace) -> DetectedFace | None:
-    """The detection whose landmarks' centre lies within an eye distance of the face's."""
-    for other in found:
-        if np.linalg.norm(other.landmarks.mean(axis=0) - face.landmarks.mean(axis=0)) < _eye_distance(face):
-            return other
-    return None
+def _scaled_square(pixels: Pixels, record: FaceRecord) -> Pixels:
+    return _scaled(square_of(record).crop(pixels), SQUARE)
+
+
+def _scaled(pixels: Pixels, side: int) -> Pixels:
+    return np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.LANCZOS))
+
+
+def _panes(trial: Trial) -> list[Pixels]:
+    """Original, anonymized with up to three keys, restored, wrong key."""
+    made = trial.versions
+    shown = [trial.original, made[Version.ANONYMIZED], *trial.other_keys[:2]]
+    return [_pane(pixels, trial.record) for pixels in (*shown, made[Version.RESTORED], made[Version.WRONG_KEY])]
+
+
+def _pane(pixels: Pixels, record: FaceRecord) -> Pixels:
+    """The face square with its surroundings, whose edge pixels continue beyond the photo."""
+    margin = round(SURROUNDINGS * record.side)
+    rows = np.clip(np.arange(record.y - margin, record.y + record.side + margin), 0, pixels.shape[0] - 1)
+    columns = np.clip(np.arange(record.x - margin, record.x + record.side + margin), 0, pixels.shape[1] - 1)
+    return _scaled(pixels[rows[:, None], columns], PANE)

@@ -1,4 +1,4 @@
-"""Photos of known people: two of each, in a zip archive with ``pairs.csv``."""
+"""Photos of known people: two of each, in a zip archive with ``pairs.csv``; and groups of people."""
 
 from __future__ import annotations
 
@@ -29,9 +29,35 @@ def read_pairs(path: Path, limit: int | None = None) -> Iterator[Pair]:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            rows = list(csv.DictReader(io.StringIO(archive.read("pairs.csv").decode())))
-            for row in rows[:limit]:
+            for row in _rows(archive)[:limit]:
                 photos = [decode_photo(archive.read(row[which]), row[which]) for which in ("first", "second")]
                 yield Pair(row["identity"], *photos)
     except (OSError, KeyError, UnicodeDecodeError, zipfile.BadZipFile) as cause:
         raise PhotoError(f"{path} is not an archive of pairs with a pairs.csv: {cause}") from cause
+
+
+def count_pairs(path: Path, limit: int | None = None) -> int:
+    """How many pairs `read_pairs` gives.  Raises PhotoError."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return len(_rows(archive)[:limit])
+    except (OSError, KeyError, UnicodeDecodeError, zipfile.BadZipFile) as cause:
+        raise PhotoError(f"{path} is not an archive of pairs with a pairs.csv: {cause}") from cause
+
+
+def _rows(archive: zipfile.ZipFile) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(archive.read("pairs.csv").decode())))
+
+
+def read_groups(path: Path) -> dict[str, frozenset[str]]:
+    """Identities by group, of a CSV file with the columns identity and group; one person may be in several.
+
+    Raises PhotoError if it cannot be read or has other columns.
+    """
+    found: dict[str, set[str]] = {}
+    try:
+        for row in csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))):
+            found.setdefault(row["group"], set()).add(row["identity"])
+    except (OSError, KeyError, UnicodeDecodeError) as cause:
+        raise PhotoError(f"{path} is not a CSV file with the columns identity and group") from cause
+    return {group: frozenset(identities) for group, identities in found.items()}

@@ -1,68 +1,132 @@
-"""What a measurement leaves behind: a table in words, a CSV file, a contact sheet."""
+"""What a measurement leaves behind in words and numbers: table.md, table.json, rows.csv."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
-from dataclasses import asdict
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
 
 import numpy as np
-from PIL import Image
 
-from faceseal.evaluation.measure import Measured, Pixels, Row
+from faceseal.evaluation.appearance import OPEN_MOUTH
+from faceseal.evaluation.figures import Figures
+from faceseal.evaluation.goals import HEADER, SOURCE, lines
+from faceseal.evaluation.person import Person
+from faceseal.evaluation.recognition import Likeness
+from faceseal.evaluation.recognized import CLEAN
+from faceseal.evaluation.verification import FAR, Share
+
+GROUP_HEADER = ("group", "people", "sealed", "PSNR, median", "detected")
 
 
-def summary(rows: Sequence[Row]) -> list[str]:
-    """Plain lines with the figures that count."""
-    sealed = [row for row in rows if row.outcome == "sealed"]
-    lines = [f"photos                                {len(rows)}, of which sealed {len(sealed)}"]
-    for outcome in sorted({row.outcome for row in rows} - {"sealed"}):
-        lines.append(f"  not sealed ({outcome})  {sum(row.outcome == outcome for row in rows)}")
-    if not sealed:
-        return lines
-    column = {
-        name: np.array([getattr(row, name) for row in sealed], dtype=float)
-        for name in Row.__annotations__
-        if name not in ("identity", "outcome")
-    }
-    psnr = column["psnr"]
+def notes(figures: Figures, about: str) -> list[str]:
+    """What a reader must know beside the table; about: model and profile."""
+    outcomes = ", ".join(f"{count} {name}" for name, count in sorted(figures.outcomes.items()))
+    thresholds = (
+        f"{name}: threshold {found.threshold:.4f} from {found.impostors} impostor scores"
+        for name, found in figures.recognition.items()
+    )
     return [
-        *lines,
-        f"restored bit-exact from the capsule    {column['exact'].mean():.1%}",
-        f"restored from 8-bit pixels, in mask    median {np.median(psnr):.1f} dB, "
-        f"5th percentile {np.percentile(psnr, 5):.1f} dB, least {psnr.min():.1f} dB",
-        f"anonymized face found by the detector  {column['detected'].mean():.1%}",
-        f"landmarks moved by, in eye distances   {np.nanmean(column['landmark_error']):.3f}",
-        "recognition, mean cosine with the original face:",
-        f"  other photo of the same person       {np.nanmean(column['cosine_pair']):.3f}",
-        f"  anonymized                           {column['cosine_anonymized'].mean():.3f}",
-        f"  restored from 8-bit pixels           {column['cosine_restored'].mean():.3f}",
-        f"  restored with a wrong key            {column['cosine_wrong_key'].mean():.3f}",
-        f"seconds to seal a photo                median {np.median(column['seconds']):.2f}",
+        f"{figures.people} people: {outcomes}. {about}.",
+        f"TAR: share accepted at FAR {FAR:.1%}; in brackets, Wilson's 95 % interval. {'; '.join(thresholds)}.",
+        "A photo that was not sealed counts as not restored (0 dB, SSIM 0), and is left out of the rows of anonymized "
+        "faces and bad keys.",
+        f"A mouth is open if its inner lips are more than {OPEN_MOUTH:g} eye distances apart.",
+        "Baseline: the published process (labarbarie2025) on the same weights, face squares and 8-bit pixels.",
+        f"Published: {SOURCE}.",
     ]
 
 
-def as_csv(rows: Sequence[Row]) -> bytes:
-    """One line per photo."""
+def as_markdown(figures: Figures, about: str) -> str:
+    """The table, groups and notes."""
+    rows = [line.words for line in lines(figures)]
+    parts = ["# Evaluation", _markdown_table(("figure", *HEADER[1:3], "met?", *HEADER[4:]), rows)]
+    if figures.groups:
+        parts += ["## Groups", _markdown_table(*group_table(figures))]
+    return "\n\n".join([*parts, "\n".join(f"- {note}" for note in notes(figures, about))]) + "\n"
+
+
+def group_table(figures: Figures) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Header and rows of the figures by group."""
+    networks = list(figures.recognition)
+    header = (*GROUP_HEADER, *(f"{n}: {what}" for n in networks for what in ("cosine anonymized", "TAR restored")))
+    rows = []
+    for group in figures.groups:
+        psnr = "-" if group.psnr is None else f"{group.psnr:.1f} dB"
+        found: list[str] = []
+        for network in networks:
+            cosine = group.cosine[network]
+            found += ["-" if cosine is None else f"{cosine:.3f}", str(group.restored[network])]
+        rows.append((group.name, str(group.people), str(group.sealed), psnr, str(group.detected), *found))
+    return header, rows
+
+
+def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows))
+
+
+def as_json(figures: Figures, about: str) -> bytes:
+    """All figures, and the table's rows with what was met."""
+    table = [{"name": line.name, "words": list(line.words), "met": line.met} for line in lines(figures)]
+    content = {"about": about, "notes": notes(figures, about), "table": table, "figures": plain(figures)}
+    return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
+
+
+def plain(value: object) -> object:
+    """Dataclasses, mappings and sequences as JSON has them; NaN becomes null, a share brings its interval."""
+    if isinstance(value, Share):
+        return {"count": value.count, "of": value.of, "value": plain(value.value), "interval": plain(value.interval)}
+    if is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(content) for key, content in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(content) for content in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def as_csv(people: Sequence[Person], likenesses: Mapping[str, Likeness]) -> bytes:
+    """One line per person; scores are likenesses with the person's second photo, cosines are with the first."""
+    rows = [_row(person, likenesses) for person in people]
+    names = list(dict.fromkeys(name for row in rows for name in row))
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, fieldnames=list(Row.__annotations__))
+    writer = csv.DictWriter(buffer, fieldnames=names, restval="")
     writer.writeheader()
-    writer.writerows(asdict(row) for row in rows)
+    writer.writerows(rows)
     return buffer.getvalue().encode()
 
 
-def contact_sheet(measured: Sequence[Measured], columns: int = 4) -> Pixels:
-    """Original, anonymized, restored from pixels, wrong key: `columns` people per row of the sheet."""
-    people = [item.pictures for item in measured if item.row.outcome == "sealed"]
-    side = 160
-    strips = [
-        np.concatenate(
-            [np.asarray(Image.fromarray(p).resize((side, side), Image.Resampling.LANCZOS)) for p in four], axis=1
-        )
-        for four in people
-    ]
-    blank = np.full((side, 4 * side, 3), 255, dtype=np.uint8)
-    strips += [blank] * (-len(strips) % columns)
-    rows = [np.concatenate(strips[i : i + columns], axis=1) for i in range(0, len(strips), columns)]
-    return np.concatenate(rows, axis=0) if rows else blank
+def _row(person: Person, likenesses: Mapping[str, Likeness]) -> dict[str, object]:
+    about, sealed = person.about, person.about.sealed
+    row: dict[str, object] = {"identity": about.identity, "outcome": about.outcome}
+    if sealed is not None:
+        simple = ("faces", "attempts", "seconds", "exact", "refused", "luminance", "mouth_gap")
+        row |= {name: _rounded(getattr(sealed, name)) for name in simple}
+        for version, look in sealed.appearances.items():
+            row |= {f"{version} {name}": _rounded(getattr(look, name)) for name in ("detected", *vars(look))}
+        for version, reached in sealed.fidelities.items():
+            row |= {f"{version} {name}": _rounded(value) for name, value in vars(reached).items()}
+    for network, found in person.embeddings.items():
+        names = [CLEAN, *(sealed.versions if sealed else ())]
+        made = np.concatenate([found.first[None], found.versions]) if sealed else found.first[None]
+        scores = likenesses[network](made, found.second[None])[:, 0]
+        row |= {f"{network} score {name}": _rounded(score) for name, score in zip(names, scores, strict=True)}
+    return row
+
+
+def _rounded(value: object) -> object:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return round(float(value), 5) if isinstance(value, float) else value
+
+
+def printed(figures: Figures) -> list[tuple[Sequence[str], list[Sequence[str]]]]:
+    """Header and rows of each table to print."""
+    tables: list[tuple[Sequence[str], list[Sequence[str]]]] = [(HEADER, [line.words for line in lines(figures)])]
+    if figures.groups:
+        header, rows = group_table(figures)
+        tables.append((header, list(rows)))
+    return tables

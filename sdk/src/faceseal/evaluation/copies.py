@@ -1,0 +1,85 @@
+"""Several copies of one sealed photo restored together, and one face under several keys.
+
+The network works on batches: all copies share one, and copies with equal pixels share the
+inversion too.  Nothing is checked; each copy comes back as `restore_with_key` with `force`
+would bring it, but for the last bits of a float.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from faceseal.anonymizer.attempts import Demands, face_at, square_of
+from faceseal.anonymizer.generator import exchange_with, matching_model
+from faceseal.anonymizer.identity import IdentityGuard
+from faceseal.anonymizer.layers import layers
+from faceseal.anonymizer.restoring import grey
+from faceseal.anonymizer.sealed import SealedContent
+from faceseal.envelope.header import FaceRecord
+from faceseal.evaluation.versions import Pixels
+from faceseal.exchange import Exchange, Face
+from faceseal.imagekey import ImageKey
+from faceseal.model import Model
+
+
+def restore_copies(
+    contents: Sequence[SealedContent], keys: Sequence[ImageKey], model: Model | None = None
+) -> list[Pixels]:
+    """Photos (H, W, 3), each content's restored with its key from the pixels alone.
+
+    The contents are copies of one sealed photo, with one header.  Raises ModelMismatch.
+    """
+    header = contents[0].header
+    exchange = exchange_with(matching_model(model, header.model_digest), header.solver, header.keyed_map)
+    photos = [content.pixels for content in contents]
+    for layer in reversed(layers(header.faces)):
+        records = [header.faces[index] for index in layer]
+        faces = [face_at(photo, record, key) for photo, key in zip(photos, keys, strict=True) for record in records]
+        squares = iter(_restore_faces(faces, exchange))
+        for copy in range(len(photos)):
+            for record in records:
+                photos[copy] = square_of(record).paste(photos[copy], next(squares), record.mask)
+    return [grey(photo) if header.grayscale else photo for photo in photos]
+
+
+def _restore_faces(faces: Sequence[Face], exchange: Exchange) -> list[Pixels]:
+    """Squares (S, S, 3); faces that differ in their key alone share an inversion."""
+    first: dict[bytes, int] = {}
+    for index, face in enumerate(faces):
+        first.setdefault(face.public_seed + face.square.tobytes(), index)
+    noise = exchange.noise([faces[index] for index in first.values()])
+    place = {content: row for row, content in enumerate(first)}
+    rows = [place[face.public_seed + face.square.tobytes()] for face in faces]
+    return exchange.generate(exchange.mapped(noise[rows], faces, inverse=True), faces)
+
+
+def anonymize_with(
+    draw: Callable[[], ImageKey],
+    count: int,
+    original: Pixels,
+    record: FaceRecord,
+    exchange: Exchange,
+    demands: Demands,
+) -> list[Pixels]:
+    """The photo (H, W, 3) with one of its faces anonymized under `count` keys, all others left as they are.
+
+    What a guard among `demands` finds too alike is made again under another key, as
+    `anonymize` does under another nonce; in the end, the last ones are taken.
+    """
+    face = face_at(original, record, draw())
+    noise = exchange.noise([face])
+    kept: list[Pixels] = []
+    refused: list[Pixels] = []
+    for _ in range(demands.profile.attempts):
+        faces = [face_at(original, record, draw()) for _ in range(count - len(kept))]
+        made = exchange.generate(exchange.mapped(noise.repeat(len(faces), axis=0), faces), faces, carrying=True)
+        accepted = [_accepted(face, square, demands.guard) for square in made]
+        kept += [square for square, good in zip(made, accepted, strict=True) if good]
+        refused = [square for square, good in zip(made, accepted, strict=True) if not good]
+        if not refused:
+            break
+    return [square_of(record).paste(original, square, record.mask) for square in kept + refused]
+
+
+def _accepted(face: Face, square: Pixels, guard: IdentityGuard | None) -> bool:
+    return guard is None or guard.likeness(face.square, square, face.landmarks[:5] * face.cell) <= guard.most_alike
