@@ -10,6 +10,7 @@ docs/threat-model.md for what each map still shows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -24,6 +25,8 @@ FloatArray = NDArray[np.float64]
 
 ROUNDS = 3
 """Rounds of permutation, signs and Hadamard transform."""
+NORM_PERIOD = 1.4
+"""Of the keyed shift of the radii's log norm: a factor of four, where photos differ by .23 (standard deviation)."""
 PHOTO_RADIUS_SPREAD = 0.15
 """Standard deviation of the log radius of one component of an inverted photo (measured)."""
 
@@ -121,7 +124,7 @@ def _unpermute(noise: FloatArray, order: NDArray[np.intp]) -> FloatArray:
 def mix_radii(
     noise: FloatArray, exchange: Callable[[FloatArray], FloatArray], spread: tuple[float, float]
 ) -> FloatArray:
-    """Exchange the rows' log radii among the rows by an isometry `exchange` of (1, C) arrays.
+    """Exchange the rows' log radii among the rows by an invertible `exchange` of (1, C) arrays.
 
     spread: standard deviations of a row's log radius before and after.  The radii are taken
     relative to that of standard normal noise, so that 0 stays 0.
@@ -133,23 +136,39 @@ def mix_radii(
 
 
 def _spread(noise: FloatArray) -> tuple[float, float]:
-    return PHOTO_RADIUS_SPREAD, 1.0 / np.sqrt(2.0 * noise.shape[1])
+    gaussian = 1.0 / math.sqrt(2.0 * noise.shape[1])
+    return max(PHOTO_RADIUS_SPREAD, gaussian), gaussian
+
+
+def shift_norm(vector: FloatArray, shift: float) -> FloatArray:
+    """`vector` (1, C) with its log norm moved by `shift`, modulo `NORM_PERIOD` around that of standard normal ones.
+
+    The norm is all that a rotation leaves of a vector.  A photo's lies within the middle
+    period (98 of 100) or in the one above, and that is all that shows of it afterwards.
+    """
+    norm = max(float(np.linalg.norm(vector)), 1e-9)
+    turns = math.log(norm / math.sqrt(vector.size)) / NORM_PERIOD + 0.5
+    period = math.floor(turns)
+    moved = period + (turns - period + shift / NORM_PERIOD) % 1.0
+    return vector * (math.exp((moved - turns) * NORM_PERIOD))
 
 
 def _rotate(noise: FloatArray, stream: Keystream) -> FloatArray:
     cells, rows = draw_mixing(noise.shape, stream), draw_mixing((1, noise.shape[0]), stream)
-    return mix_radii(mix(noise, cells), lambda radii: mix(radii, rows), _spread(noise))
+    shift = NORM_PERIOD * float(stream.uniform(1)[0])
+    return mix_radii(mix(noise, cells), lambda radii: shift_norm(mix(radii, rows), shift), _spread(noise))
 
 
 def _rotate_back(noise: FloatArray, stream: Keystream) -> FloatArray:
     cells, rows = draw_mixing(noise.shape, stream), draw_mixing((1, noise.shape[0]), stream)
+    shift = NORM_PERIOD * float(stream.uniform(1)[0])
     before, after = _spread(noise)
-    return unmix(mix_radii(noise, lambda radii: unmix(radii, rows), (after, before)), cells)
+    return unmix(mix_radii(noise, lambda radii: unmix(shift_norm(radii, -shift), rows), (after, before)), cells)
 
 
 SIGNFLIP = KeyedMap("signflip", _flip, _flip)
 """The published map (arXiv 2510.01031): a secret sign per number.  Shows every magnitude."""
 ROTATION = KeyedMap("rotation", _rotate, _rotate_back)
-"""Keyed rotation within each component, and of the components' log radii among each other."""
+"""Keyed rotation within each component, and of the components' log radii among each other, whose norm is shifted."""
 KEYED_MAPS = (SIGNFLIP, ROTATION)
 """In the order of faceseal.envelope.header.KEYED_MAP_NAMES."""
