@@ -1,10 +1,13 @@
 import numpy as np
 import pytest
+from PIL import Image
 from skimage.data import astronaut
 
+from faceseal.cli import app
+from faceseal.cli.console import run
 from faceseal.errors import MissingDependency, ModelError
 from faceseal.evaluation import recognition
-from faceseal.evaluation.recognition import SIDE, TEMPLATE, DlibSource, OnnxSource, align, similarity
+from faceseal.evaluation.recognition import SIDE, TEMPLATE, DlibSource, OnnxSource, align, guard_with, similarity
 from faceseal.faces.detector import detect_faces
 
 
@@ -72,3 +75,37 @@ def test_without_dlibs_models_the_missing_extra_is_named(monkeypatch):
     monkeypatch.setattr(recognition, "find_spec", lambda _: None)
     with pytest.raises(MissingDependency, match=r"faceseal\[evaluate\]"):
         DlibSource().load()
+
+
+def test_a_guard_gives_the_networks_own_score(tiny_recognizer):
+    source = OnnxSource(tiny_recognizer)
+    network = source.load()
+    guard = guard_with(network, source.likeness, 0.3)
+    photo = astronaut()
+    other = np.ascontiguousarray(photo[::-1])
+    landmarks = detect_faces(photo)[0].landmarks
+    one, two = network.embed([photo, other], landmarks)
+    assert guard.likeness(photo, photo, landmarks) == pytest.approx(1.0)
+    assert guard.likeness(photo, other, landmarks) == pytest.approx(float(one @ two))
+    assert guard.most_alike == 0.3
+
+
+def test_the_command_line_hands_out_no_face_that_its_recognizer_takes_for_the_original(
+    tiny_recognizer, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("FACESEAL_PASSPHRASE", "correct horse")
+    Image.fromarray(astronaut()[:256, 96:352]).save(tmp_path / "photo.png")
+    files = [str(tmp_path / "photo.png"), str(tmp_path / "sealed.png"), "--keyring", str(tmp_path / "keys.json")]
+    guard = ["--recognizer", str(tiny_recognizer), "--profile", "fast", "--most-alike"]
+    assert run(app, ["anonymize", *files, *guard, "-1.0"]) == 2
+    assert "like its origin" in capsys.readouterr().err
+    assert not (tmp_path / "sealed.png").exists()
+    assert run(app, ["anonymize", *files, *guard, "1.0"]) == 0
+    assert "nonces drawn" in capsys.readouterr().out
+
+
+def test_a_guard_whose_network_is_missing_is_refused_before_anything_is_made(tmp_path, capsys):
+    Image.fromarray(astronaut()).save(tmp_path / "photo.png")
+    files = [str(tmp_path / "photo.png"), str(tmp_path / "sealed.png"), "--keyring", str(tmp_path / "keys.json")]
+    assert run(app, ["anonymize", *files, "--recognizer", str(tmp_path / "none.onnx")]) == 2
+    assert "none.onnx" in capsys.readouterr().err

@@ -16,6 +16,7 @@ from faceseal.profiles import DEFAULT, profile_named
 
 if TYPE_CHECKING:
     from faceseal.anonymizer import Restored
+    from faceseal.anonymizer.identity import IdentityGuard
     from faceseal.model import Model
 
 PhotoPath = Annotated[Path, typer.Argument(metavar="PHOTO", help="A JPEG, PNG or WebP photo, 8-bit RGB or grey.")]
@@ -46,6 +47,13 @@ def anonymize(
     header: Annotated[
         Path | None, typer.Option("--header", metavar="PATH", help="Write the header to a file of its own as well.")
     ] = None,
+    recognizer: Annotated[
+        Path | None,
+        typer.Option(metavar="ONNX", help="Recognition network: a face that it takes for its origin is made again."),
+    ] = None,
+    most_alike: Annotated[
+        float, typer.Option(min=-1.0, max=1.0, metavar="COSINE", help="Most that --recognizer may find it alike.")
+    ] = 0.3,
     model: ModelPath = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -59,6 +67,7 @@ def anonymize(
         if header.resolve() == output.resolve():
             raise PhotoError(f"{output} cannot be both the photo and its header; choose two names")
     chosen, picture = profile_named(profile), read_photo(photo)
+    guard = None if recognizer is None else _guard(recognizer, most_alike)
     with key_source(server, token_file, None, keyring) as keys:
         sealed = anonymizer.anonymize(
             picture,
@@ -67,6 +76,7 @@ def anonymize(
             model=_model(model),
             capsule=capsule,
             keyed_map=keyed_map,
+            guard=guard,
             progress=_say,
         )
     sealed.save(output)
@@ -78,6 +88,7 @@ def anonymize(
             ("sealed", str(output)),
             ("faces", str(count)),
             ("key", str(sealed.key_id)),
+            ("nonces drawn", " ".join(map(str, sealed.attempts))),
             ("from pixels alone", f"{sealed.header.fidelity} dB in the mask" + (", at worst" if count > 1 else "")),
         )
     )
@@ -182,6 +193,13 @@ def _how(restored: Restored) -> str:
     if math.isnan(restored.fidelity):
         return "from altered or unchecked pixels, nobody knows how well"
     return f"from the pixels, to {restored.fidelity:.0f} dB in the mask as measured when sealed"
+
+
+def _guard(recognizer: Path, most_alike: float) -> IdentityGuard:
+    from faceseal.evaluation.recognition import OnnxSource, guard_with
+
+    source = OnnxSource(recognizer)
+    return guard_with(source.load(), source.likeness, most_alike)
 
 
 def _model(path: Path | None) -> Model | None:

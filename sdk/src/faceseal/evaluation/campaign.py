@@ -15,17 +15,14 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from faceseal.anonymizer.generator import default_model, open_model
-from faceseal.anonymizer.identity import IdentityGuard
 from faceseal.errors import PhotoError
 from faceseal.evaluation.measure import Instruments, measure
 from faceseal.evaluation.pairs import Pair, count_pairs, read_pairs
 from faceseal.evaluation.person import Person, from_bytes, to_bytes
-from faceseal.evaluation.recognition import DlibSource, OnnxSource, Recognizer, RecognizerSource
-from faceseal.evaluation.verification import cosines
-from faceseal.evaluation.versions import Part, Pixels
+from faceseal.evaluation.recognition import DlibSource, OnnxSource, RecognizerSource, guard_with
+from faceseal.evaluation.versions import Part
 from faceseal.faces.mesh import FaceMesh
 from faceseal.model import Model
 from faceseal.photo import write_atomically
@@ -195,14 +192,9 @@ def _instruments(settings: Settings) -> Instruments:
     networks = {source.name: source.load() for source in settings.recognizers}
     guard = None
     if settings.most_alike is not None:
-        first = networks[settings.recognizers[0].name]
-        guard = IdentityGuard(lambda one, other, points: _cosine(first, one, other, points), settings.most_alike)
+        first = settings.recognizers[0]
+        guard = guard_with(networks[first.name], first.likeness, settings.most_alike)
     return Instruments(settings.opened(), networks, FaceMesh(), guard)
-
-
-def _cosine(network: Recognizer, one: Pixels, other: Pixels, landmarks: NDArray[np.float64]) -> float:
-    embeddings = network.embed([one, other], landmarks)
-    return float(cosines(embeddings[:1], embeddings[1:])[0, 0])
 
 
 @cache

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from faceseal.anonymizer.identity import IdentityGuard
 from faceseal.errors import MissingDependency, ModelError
 from faceseal.evaluation.verification import closenesses, cosines
 from faceseal.faces.geometry import face_centre, framed_side
@@ -179,3 +180,13 @@ def align(pixels: Pixels, landmarks: FloatArray) -> Pixels:
         (SIDE, SIDE), Image.Transform.AFFINE, tuple(back.ravel()), Image.Resampling.BICUBIC
     )
     return np.asarray(image)
+
+
+def guard_with(network: Recognizer, likeness: Likeness, most_alike: float) -> IdentityGuard:
+    """The guard that lets no face through which this network finds more alike to its origin than `most_alike`."""
+
+    def alike(original: Pixels, made: Pixels, landmarks: FloatArray) -> float:
+        embeddings = network.embed([original, made], landmarks)
+        return float(likeness(embeddings[:1], embeddings[1:])[0, 0])
+
+    return IdentityGuard(alike, most_alike)
