@@ -100,3 +100,39 @@ def test_the_keystream_is_chacha20_of_rfc_8439():
 def test_uniform_and_normal_numbers_are_what_they_are_called():
     assert kstest(Keystream(KEY).uniform(4000), "uniform").pvalue > 0.01
     assert kstest(Keystream(KEY).normal(4000), "norm").pvalue > 0.01
+
+
+@ALL_MAPS
+def test_the_estimate_is_the_inverse_where_errors_are_small(keyed_map):
+    noise, key = gaussian(3, 32, 120) * np.exp(np.random.default_rng(4).normal(0, 0.15, (32, 1))), bytes(32)
+    there = keyed_map.forward(noise, Keystream(key))
+    assert np.abs(keyed_map.estimate(there, Keystream(key)) - noise).max() < 1e-5
+
+
+def test_large_errors_of_the_carrier_grow_less_in_the_estimate_than_in_the_inverse():
+    random = np.random.default_rng(5)
+    scale = np.exp(random.normal(0, 0.15, (32, 1)))
+    errors: dict[str, list[float]] = {"estimate": [], "inverse": []}
+    for number in range(40):
+        noise, key = gaussian(number, 32, 120) * scale, bytes([number]) * 32
+        # As JPEG does: the components from the strongest to the faintest lose ever more.
+        lost = np.linspace(0.2, 1.0, 32)[:, None]
+        there = ROTATION.forward(noise, Keystream(key))
+        coded = there * (1 - lost / 3) + lost * random.normal(0, 0.5, there.shape)
+        for name in errors:
+            back = getattr(ROTATION, name)(coded, Keystream(key))
+            errors[name].append(float(np.sqrt(np.mean((back - noise) ** 2))))
+    assert max(errors["estimate"]) < 0.8
+    assert np.median(errors["estimate"]) < 0.75 * np.median(errors["inverse"])
+
+
+def test_the_norm_of_the_radii_does_not_show_whose_they_were():
+    random = np.random.default_rng(6)
+    faces = [gaussian(n, 32, 120) * np.exp(random.normal(0, 0.09 * (1 + n % 3 / 2), (32, 1))) for n in range(60)]
+
+    def norm(noise: np.ndarray) -> float:
+        return float(np.log(np.linalg.norm(np.log(np.linalg.norm(noise, axis=1) / np.sqrt(120)))))
+
+    before = [norm(face) for face in faces]
+    after = [norm(ROTATION.forward(face, Keystream(random.bytes(32)))) for face in faces]
+    assert abs(np.corrcoef(before, after)[0, 1]) < 0.35

@@ -34,7 +34,8 @@ class Face:
     inside: (16, 16) bool, cells that lie in the photo, all of the mask among them;
     landmarks: (7, 2), in cells; stream_key: 32 secret bytes, of this face alone;
     public_seed: 32 bytes, for noise that both directions know: of the background, and of what a
-    small cell cannot carry.
+    small cell cannot carry; recoded: the square was coded again or resized since it was
+    sealed, so that restoring must put up with large errors.
     """
 
     square: NDArray[np.uint8]
@@ -43,6 +44,7 @@ class Face:
     landmarks: FloatArray
     stream_key: bytes = field(repr=False)
     public_seed: bytes
+    recoded: bool = False
 
     @property
     def cell(self) -> int:
@@ -159,7 +161,8 @@ class Exchange:
 
     def _map(self, noise: FloatArray, face: Face, *, inverse: bool) -> FloatArray:
         subspace, mask = self.model.codec(face.cell).subspace, self._wide(face.mask)
-        apply = self.keyed_map.inverse if inverse else self.keyed_map.forward
+        back = self.keyed_map.estimate if face.recoded else self.keyed_map.inverse
+        apply = back if inverse else self.keyed_map.forward
         out = np.zeros_like(noise)
         out[:, mask] = subspace @ apply(subspace.T @ noise[:, mask], Keystream(face.stream_key))
         return out

@@ -134,9 +134,9 @@ def test_stripped_metadata_is_made_up_for_by_the_header_in_a_file_of_its_own(key
 
 def test_a_recompressed_copy_with_its_header_still_brings_a_likeness_back(keys, sealed):
     buffer = io.BytesIO()
-    Image.fromarray(sealed.pixels).save(buffer, "JPEG", quality=95, subsampling=0)
+    Image.fromarray(sealed.pixels).save(buffer, "JPEG", quality=90)
     restored = restore(buffer.getvalue(), keys=keys, header=sealed.header_bytes)
-    assert decibel(portrait(), restored.pixels) > decibel(portrait(), sealed.pixels) + 3
+    assert decibel(portrait(), restored.pixels) > decibel(portrait(), sealed.pixels) + 5
     assert math.isnan(restored.fidelity)
 
 

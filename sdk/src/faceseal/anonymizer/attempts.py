@@ -113,7 +113,7 @@ def _attempt(
     return attempts
 
 
-def face_at(pixels: Pixels, record: FaceRecord, key: ImageKey) -> Face:
+def face_at(pixels: Pixels, record: FaceRecord, key: ImageKey, *, recoded: bool = False) -> Face:
     """What the generator works on: the record's face square of a photo, with what the key makes of its nonce."""
     from faceseal.exchange import Face
 
@@ -125,6 +125,7 @@ def face_at(pixels: Pixels, record: FaceRecord, key: ImageKey) -> Face:
         landmarks=record.landmarks,
         stream_key=key.derive(b"faceseal/1 noise map", salt=record.nonce),
         public_seed=hashlib.sha256(b"faceseal/1 public noise" + record.nonce).digest(),
+        recoded=recoded,
     )
 
 

@@ -72,10 +72,12 @@ def seal_faces(
     return pixels, done, attempts
 
 
-def restore_faces(pixels: Pixels, records: Sequence[FaceRecord], exchange: Exchange, key: ImageKey) -> Pixels:
-    """The photo restored from the anonymized pixels alone."""
+def restore_faces(
+    pixels: Pixels, records: Sequence[FaceRecord], exchange: Exchange, key: ImageKey, *, recoded: bool = False
+) -> Pixels:
+    """The photo restored from the anonymized pixels alone; recoded: they are not those that were sealed."""
     for layer in reversed(layers(records)):
-        squares = exchange.restore([face_at(pixels, records[i], key) for i in layer])
+        squares = exchange.restore([face_at(pixels, records[i], key, recoded=recoded) for i in layer])
         for index, square in zip(layer, squares, strict=True):
             pixels = square_of(records[index]).paste(pixels, square, records[index].mask)
     return pixels

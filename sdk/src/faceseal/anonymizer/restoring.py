@@ -99,7 +99,8 @@ def restore_with_key(
         exact = open_originals(content, key)
         return Restored(exact, True, float("inf"), header.grayscale, key.key_id, content.color_profile)
     progress("restoring from the pixels")
-    pixels = restore_faces(content.pixels, header.faces, _exchange(content, model, refine), key)
+    exchange = _exchange(content, model, refine)
+    pixels = restore_faces(content.pixels, header.faces, exchange, key, recoded=not content.intact)
     if header.grayscale:
         pixels = grey(pixels)
     fidelity = float("nan") if force or not content.intact else header.fidelity

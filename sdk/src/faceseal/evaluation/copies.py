@@ -34,7 +34,11 @@ def restore_copies(
     photos = [content.pixels for content in contents]
     for layer in reversed(layers(header.faces)):
         records = [header.faces[index] for index in layer]
-        faces = [face_at(photo, record, key) for photo, key in zip(photos, keys, strict=True) for record in records]
+        faces = [
+            face_at(photo, record, key, recoded=not content.intact)
+            for photo, key, content in zip(photos, keys, contents, strict=True)
+            for record in records
+        ]
         squares = iter(_restore_faces(faces, exchange))
         for copy in range(len(photos)):
             for record in records:
