@@ -57,9 +57,21 @@ def test_generation_approaches_the_exact_solution_as_steps_shrink():
         return -state
 
     noise = torch.ones(1, 1, 16, 16)
-    exact = torch.e ** (1 - SOLVER.start)
+    exact = torch.e ** (1 - SOLVER.start) / (1 - SOLVER.start)
     errors = [
         float((ode.generate(decay, noise, ode.Solver(n, SOLVER.start, 1.0, 1e-6, 9)) - exact).abs().max())
         for n in (20, 40)
     ]
     assert errors[1] < 0.6 * errors[0]
+
+
+def test_pictures_keep_their_contrast_though_the_ode_starts_late():
+    """For Gaussian pictures the exact flow takes noise of spread one to pictures of their own spread."""
+
+    def gaussian(state: torch.Tensor, time: float, spread: float = 2.0) -> torch.Tensor:
+        expected = (1 - time) * spread**2 / (((1 - time) * spread) ** 2 + time**2) * state
+        return (state - expected) / time
+
+    late = ode.Solver(200, 0.1, 1.0, 1e-6, 40)
+    made = ode.generate(gaussian, picture(), late)
+    assert (made.std() / picture().std()).item() == pytest.approx(2.0, rel=0.03)

@@ -1,6 +1,8 @@
 """The masked ODE, integrated forwards and exactly backwards on one time grid.
 
-Time runs from `start` (the picture) to 1 (noise).  `generate` takes explicit Euler steps
+Time runs from `start` (the picture) to 1 (noise).  The state at `start` holds ``1 - start``
+of the picture, which is therefore scaled on the way in and out: without that, faces would
+come out that much too dull.  `generate` takes explicit Euler steps
 towards the picture; `invert` undoes each of them by solving
 
     z_k = z_{k-1} + (t_k - t_{k-1}) v(z_k, t_k)
@@ -65,13 +67,13 @@ def generate(velocity: Velocity, noise: Tensor, solver: Solver) -> Tensor:
     state = noise
     for k in range(solver.steps, 0, -1):
         state = state - (grid[k] - grid[k - 1]) * velocity(state, grid[k])
-    return state
+    return state / (1.0 - solver.start)
 
 
 def invert(velocity: Velocity, picture: Tensor, solver: Solver) -> Inversion:
     """The noise from which `generate` makes this picture."""
     grid = solver.grid()
-    state, evaluations = picture, 0
+    state, evaluations = picture * (1.0 - solver.start), 0
     worst = torch.zeros(picture.shape[0], device=picture.device)
     slopes: list[Tensor] = []
     for k in range(1, solver.steps + 1):

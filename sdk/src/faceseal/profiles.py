@@ -23,9 +23,9 @@ class Profile:
     attempts: int
 
 
-FAST = Profile("fast", SolverRecord(8, 0.06, 1.5, 5e-4, 8), 28.0, 4)
-DEFAULT = Profile("default", SolverRecord(12, 0.06, 1.5, 2e-4, 12), 32.0, 4)
-BEST = Profile("best", SolverRecord(24, 0.06, 1.5, 1e-4, 12), 34.0, 6)
+FAST = Profile("fast", SolverRecord(8, 0.07, 1.0, 5e-4, 8), 28.0, 4)
+DEFAULT = Profile("default", SolverRecord(12, 0.07, 1.0, 2e-4, 12), 32.0, 4)
+BEST = Profile("best", SolverRecord(24, 0.07, 1.0, 1e-4, 12), 34.0, 6)
 PROFILES = {profile.name: profile for profile in (FAST, DEFAULT, BEST)}
 
 
