@@ -244,4 +244,4 @@ def test_evaluating_what_is_no_archive_is_refused(tmp_path, capsys):
     (tmp_path / "pairs.zip").write_text("no")
     (tmp_path / "net.onnx").write_text("no")
     arguments = ["--pairs", tmp_path / "pairs.zip", "--recognizer", tmp_path / "net.onnx", "--output", tmp_path / "out"]
-    assert_refused(run(app, ["evaluate", *map(str, arguments)]), capsys, "recognition network")
+    assert_refused(run(app, ["evaluate", *map(str, arguments)]), capsys, "not an archive of pairs")
