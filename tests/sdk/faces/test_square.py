@@ -192,3 +192,15 @@ def test_the_mask_of_a_face_that_looks_aside_moves_towards_the_cheek(mirrored: b
     columns = face_mask(face, FaceSquare(86, 86, 8)).sum(axis=0)
     towards, away = (columns[8:].sum(), columns[:8].sum())[:: -1 if mirrored else 1]
     assert towards > away + 20
+
+
+def test_the_rim_is_where_the_photo_goes_on() -> None:
+    middle = FaceSquare(40, 40, 8).rim(300, 300)
+    assert middle.sum() == 4 * 15
+    assert not middle[1:-1, 1:-1].any()
+    corner = FaceSquare(0, 172, 8).rim(300, 300)
+    assert not corner[1:, 0].any()
+    assert not corner[-1, 1:-1].any()
+    assert corner[0].all()
+    assert corner[:, -1].all()
+    assert not FaceSquare(-8, -8, 8).rim(120, 120).any()

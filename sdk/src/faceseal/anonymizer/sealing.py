@@ -124,7 +124,7 @@ def _find_faces(pixels: Pixels) -> list[_Found]:
     found = []
     for face in detect_faces(pixels):
         square = place_square(face.landmarks, width, height)
-        mask = face_mask(face.landmarks, square) & square.inside(width, height)
+        mask = face_mask(face.landmarks, square) & square.inside(width, height) & ~square.rim(width, height)
         if mask.any():
             landmarks = np.concatenate([face.landmarks, find_lips(pixels, face.landmarks)])
             placed = (landmarks - [square.x, square.y]) / square.cell

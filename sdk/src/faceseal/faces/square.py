@@ -65,6 +65,17 @@ class FaceSquare:
         down = (rows >= 0) & (rows + self.cell <= height)
         return np.asarray(down[:, None] & across)
 
+    def rim(self, width: int, height: int) -> NDArray[np.bool_]:
+        """Cells (16, 16) of the outermost ring, along the sides on which a photo of width x height goes on.
+
+        They stay as they are: a generator that does not see what follows leaves a seam there.
+        """
+        ring = np.zeros((GRID, GRID), dtype=bool)
+        ring[0], ring[-1] = self.y > 0, self.y + self.side < height
+        ring[:, 0] |= self.x > 0
+        ring[:, -1] |= self.x + self.side < width
+        return ring
+
     def masked_pixels(self, mask: NDArray[np.bool_], width: int, height: int) -> NDArray[np.bool_]:
         """Pixels (height, width) of the photo that lie in masked cells (16, 16)."""
         covered = np.zeros((height, width), dtype=bool)
@@ -121,7 +132,8 @@ def face_mask(landmarks: FloatArray, square: FaceSquare) -> NDArray[np.bool_]:
 
     The ellipse has the face's size, also where the square could not follow it: see
     `place_square`.  In a face that looks aside it moves from the features towards the cheek
-    and the ear.  Cells beyond the photo's edge are among them; see `FaceSquare.inside`.
+    and the ear.  Cells beyond the photo's edge and on the square's rim are among them; see
+    `FaceSquare.inside` and `FaceSquare.rim`.
     """
     placed = landmarks - [square.x, square.y]
     placed = placed - _turned_aside(landmarks)

@@ -25,6 +25,8 @@ LIST = "landmarks.csv"
 """Names each square and its five landmarks in pixels (reye_x, reye_y, leye_x, ...)."""
 MARGIN = 24
 """Pixels by which a square is continued by reflection, so that it can be turned and moved."""
+RIMMED = 0.85
+"""Share of squares whose outermost cells are not replaced, as in a photo that goes on beyond them."""
 MIRRORED = [1, 0, 2, 4, 3, 5, 6]
 """Order of the landmarks in a mirrored face."""
 
@@ -141,11 +143,14 @@ def augment(
 
 
 def random_mask(landmarks: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.bool_]:
-    """The ellipse over a face (16, 16), jittered in place and size."""
+    """The ellipse over a face (16, 16), jittered in place and size, and mostly without the square's rim."""
     stretch = np.exp(random.normal(0.0, 0.06, 2))
     moved = landmarks[:5] + random.normal(0.0, 2.0, 2)
     radii = (ELLIPSE_RADII[0] * stretch[0], ELLIPSE_RADII[1] * stretch[1])
-    return ellipse_mask(moved, SIDE, radii, ELLIPSE_OFFSET + random.normal(0.0, 0.015))
+    mask = ellipse_mask(moved, SIDE, radii, ELLIPSE_OFFSET + random.normal(0.0, 0.015))
+    if random.random() < RIMMED:
+        mask[[0, -1]] = mask[:, [0, -1]] = False
+    return mask
 
 
 def random_inside(how: Augmentation, random: np.random.Generator) -> NDArray[np.bool_]:
