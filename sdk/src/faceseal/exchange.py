@@ -105,7 +105,7 @@ class Exchange:
         """
         with torch.inference_mode():
             made = array(ode.generate(self.velocity(faces), self.tensor(noise), self.solver))
-        show = _written if carrying else _compose
+        show = _written if carrying else compose
         return [show(*shown) for shown in self._in_surroundings(made, faces)]
 
     def carried(self, face: Face) -> NDArray[np.uint8]:
@@ -124,7 +124,7 @@ class Exchange:
 
     def composed(self, latents: FloatArray, faces: Sequence[Face]) -> list[NDArray[np.uint8]]:
         """Squares (S, S, 3) uint8 that show `latents` (B, C, L, L) inside the mask, and are as given outside."""
-        return [_compose(*shown) for shown in self._in_surroundings(latents, faces)]
+        return [compose(*shown) for shown in self._in_surroundings(latents, faces)]
 
     def mask(self, faces: Sequence[Face]) -> torch.Tensor:
         """(B, 1, L, L), one inside the mask."""
@@ -196,15 +196,15 @@ def _background(codec: Codec, face: Face) -> FloatArray:
     return np.asarray(codec.background(face.square[None], face.mask[None], face.inside[None])[0])
 
 
-def _compose(face: Face, codec: Codec, latent: FloatArray) -> NDArray[np.uint8]:
+def compose(face: Face, codec: Codec, latent: FloatArray) -> NDArray[np.uint8]:
     """`latent` (C, L, L) as pixels (S, S, 3) inside the mask, rounded and clipped; the given square outside."""
     picture = np.clip(np.rint(codec.decode(latent[None])[0]), 0, 255).astype(np.uint8)
     return np.where(face.masked_pixels[..., None], picture, face.square)
 
 
 def _written(face: Face, codec: Codec, latent: FloatArray) -> NDArray[np.uint8]:
-    """`_compose` for pixels that carry the latent to `Exchange.restore`."""
+    """`compose` for pixels that carry the latent to `Exchange.restore`."""
     if not isinstance(codec, CellCodec):
-        return _compose(face, codec, latent)
+        return compose(face, codec, latent)
     grain = Keystream(hashlib.sha256(b"faceseal/1 grain" + face.stream_key).digest())
     return carrier.write(codec, latent, face.square, face.mask, face.inside, grain)

@@ -27,12 +27,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from faceseal.errors import ModelError
-from faceseal.grid import GRID
+from faceseal.grid import GRID, LANDMARKS
 from faceseal.latent import COMPONENTS, KLT, CellCodec
 
-LANDMARKS = 7
-"""Right eye, left eye, nose, right and left mouth corner as seen in the image; upper and lower
-lip, in the middle of their inner edge."""
 FORMAT = "faceseal-model-1"
 
 FloatArray = NDArray[np.float64]

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from faceseal.exchange import Exchange, Face, array
+from faceseal.exchange import Exchange, Face, array, compose
 from faceseal.keyed import SIGNFLIP
 from faceseal.model import Model
 from faceseal.ode import Solver
@@ -53,18 +53,9 @@ def anonymize(model: Model, faces: Sequence[Face], steps: int = STEPS) -> list[N
         for k in range(steps, 0, -1):
             state = state - (times[k] - times[k - 1]) * velocity(state, times[k])
             state = state * mask + kept[k - 1] * (1 - mask)
-    return _shown(exchange, array(state), faces)
+    return [compose(f, model.codec(f.cell), z) for f, z in zip(faces, array(state), strict=True)]
 
 
 def restore(model: Model, faces: Sequence[Face], steps: int = STEPS) -> list[NDArray[np.uint8]]:
     """What the anonymized faces come from, as nearly as the process gets: signs are their own inverse."""
     return anonymize(model, faces, steps)
-
-
-def _shown(exchange: Exchange, latents: NDArray[np.float64], faces: Sequence[Face]) -> list[NDArray[np.uint8]]:
-    """Squares that show the latents of the whole square inside the mask."""
-    shown = []
-    for latent, face in zip(latents, faces, strict=True):
-        picture = np.clip(np.rint(exchange.model.codec(face.cell).decode(latent[None])[0]), 0, 255).astype(np.uint8)
-        shown.append(np.where(face.masked_pixels[..., None], picture, face.square))
-    return shown

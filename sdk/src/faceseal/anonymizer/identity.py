@@ -19,8 +19,7 @@ class IdentityGuard:
     """A face that comes out more alike than `most_alike` is made again with another nonce.
 
     likeness: any recognition network's score, for example the cosine of its embeddings;
-    most_alike: at the network's threshold for one false match in a thousand a stranger
-    would be taken for the same person once in a thousand times.
+    most_alike: best below the score from which the network takes two faces for one person's.
     """
 
     likeness: Likeness

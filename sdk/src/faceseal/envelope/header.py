@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceseal.errors import HeaderAltered, SealedFileError, WrongKey
-from faceseal.grid import GRID
+from faceseal.grid import GRID, LANDMARKS
 from faceseal.imagekey import ImageKey
 
 MAGIC = b"FACESEAL"
@@ -38,8 +38,6 @@ LANDMARK_UNIT = 8
 MAC_BYTES = 32
 NONCE_BYTES = 16
 
-LANDMARKS = 7
-"""Right eye, left eye, nose, right and left mouth corner, upper and lower lip."""
 
 _FIXED = struct.Struct(">8sBB16s32s32sBBHBHBII32sH")
 _FACE = struct.Struct(">iiB14b32s16sB")

@@ -32,6 +32,12 @@ def face_axis(landmarks: FloatArray) -> FloatArray:
     return np.asarray(down / max(float(np.linalg.norm(down)), 1e-9))
 
 
+def face_frame(landmarks: FloatArray) -> FloatArray:
+    """Unit vectors across and down the face, as rows (2, 2); landmarks (5, 2) or more."""
+    down = face_axis(landmarks)
+    return np.stack([np.array([down[1], -down[0]]), down])
+
+
 def face_centre(landmarks: FloatArray) -> FloatArray:
     """Where the face square's centre belongs (2,): between the eyes and the mouth; landmarks (5, 2)."""
     return np.asarray((landmarks[:2].mean(axis=0) + landmarks[3:5].mean(axis=0)) / 2)
@@ -65,8 +71,7 @@ def ellipse_mask(
     landmarks: (5, 2), pixels from the top left corner of a square of `side` pixels.  The
     ellipse follows the face's roll; `radii` and `offset` are in sides of the square.
     """
-    down = face_axis(landmarks)
-    across = np.array([down[1], -down[0]])
+    across, down = face_frame(landmarks)
     middle = (landmarks[:2].mean(axis=0) + landmarks[3:5].mean(axis=0)) / 2 / side + offset * down
     centres = (np.arange(GRID) + 0.5) / GRID
     delta = np.stack(np.meshgrid(centres, centres), axis=-1) - middle

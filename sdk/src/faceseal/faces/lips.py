@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from faceseal.errors import MissingDependency
-from faceseal.faces.geometry import FloatArray, face_axis, framed_side
+from faceseal.faces.geometry import FloatArray, face_frame, framed_side
 from faceseal.weights import LIPS
 
 if TYPE_CHECKING:
@@ -35,11 +35,9 @@ def mouth_view(pixels: NDArray[np.uint8], landmarks: FloatArray) -> tuple[NDArra
     Returns (3, 40, 40) values in -1..1, and the affine map (2, 3) from positions in it, in
     pixels of the view, to the photo's pixels.
     """
-    down = face_axis(landmarks)
-    across = np.array([down[1], -down[0]])
     middle = landmarks[3:5].mean(axis=0)
     unit = SHARE * framed_side(landmarks) / VIEW
-    turn = np.stack([across, down], axis=1) * unit
+    turn = face_frame(landmarks).T * unit
     place = np.concatenate([turn, (middle - turn @ np.full(2, VIEW / 2))[:, None]], axis=1)
     half = unit * VIEW * 0.75
     corner = np.floor(middle - half).astype(int)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceseal.errors import MissingDependency, ModelError
-from faceseal.faces.geometry import FloatArray, face_axis, face_centre, framed_side
+from faceseal.faces.geometry import FloatArray, face_centre, face_frame, framed_side
 
 SIDE = 192
 """Side of what the network sees, in pixels."""
@@ -48,10 +48,8 @@ class FaceMesh:
 
         x and y are in pixels of the photo; z grows away from the camera, in the same unit.
         """
-        down = face_axis(landmarks)
-        across = np.array([down[1], -down[0]])
         scale = SIDE / (SHARE * framed_side(landmarks))
-        turn = np.stack([across, down]) * scale
+        turn = face_frame(landmarks) * scale
         forth = np.concatenate([turn, (SIDE / 2 - turn @ face_centre(landmarks))[:, None]], axis=1)
         view = self._cv2.warpAffine(
             pixels,

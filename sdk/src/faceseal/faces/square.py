@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceseal.errors import PhotoError
-from faceseal.faces.geometry import ELLIPSE_RADII, FloatArray, ellipse_mask, face_axis, face_centre, framed_side
+from faceseal.faces.geometry import ELLIPSE_RADII, FloatArray, ellipse_mask, face_centre, face_frame, framed_side
 from faceseal.grid import GRID
 
 SMALLEST_CELL = 3
@@ -147,8 +147,7 @@ def _turned_aside(landmarks: FloatArray) -> FloatArray:
     The nose leaves the line between the eyes' and the mouth's middle by less than
     `FRONTAL_NOSE` in nine of ten faces of the training data, which their mask fits.
     """
-    down = face_axis(landmarks)
-    across = np.array([down[1], -down[0]])
+    across, _ = face_frame(landmarks)
     side = framed_side(landmarks)
     nose = float((landmarks[2] - face_centre(landmarks)) @ across) / side
     beyond = min(max(abs(nose) - FRONTAL_NOSE, 0.0) * ASIDE_PER_NOSE, LARGEST_ASIDE)
