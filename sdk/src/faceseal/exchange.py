@@ -9,7 +9,7 @@ background, mask and landmarks, so both integrate the same ODE.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -24,6 +24,9 @@ from faceseal.latent import CellCodec
 from faceseal.model import Codec, Condition, Model, RefiningCodec, landmark_maps, require_refinable
 
 FloatArray = NDArray[np.float64]
+
+SURPRISE_TIMES = (0.5, 0.7)
+"""Where the velocity's error tells best which of several faces is odd (rank correlation .87 with 28 evaluations)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,14 +106,43 @@ class Exchange:
         carrying: whether the faces are to be restored from these pixels, which are then
         chosen for it where the latent leaves a choice (see `faceseal.carrier`).
         """
+        return self.shown(self.generated(noise, faces), faces, carrying=carrying)
+
+    def generated(self, noise: FloatArray, faces: Sequence[Face]) -> FloatArray:
+        """Latents (B, C, L, L) that `noise` (B, C, L, L) becomes; what is outside the mask means nothing."""
         with torch.inference_mode():
-            made = array(ode.generate(self.velocity(faces), self.tensor(noise), self.solver))
+            return array(ode.generate(self.velocity(faces), self.tensor(noise), self.solver))
+
+    def surprise(self, latents: FloatArray, faces: Sequence[Face]) -> FloatArray:
+        """How unlikely the model finds each of `latents` (B, C, L, L), in arbitrary units (B,).
+
+        That is the error of its velocity on the latent with noise added, which bounds the
+        likelihood (Ho et al., arXiv 2006.11239, equation 14), each component weighted by how
+        much of it shows.  The noise is the same for all, so that the latents alone differ.
+        """
+        with torch.inference_mode():
+            made, mask = self.tensor(latents), self.mask(faces)
+            velocity, weight = self.velocity(faces), self.tensor(self.model.visibility)[:, None, None]
+            carried, random = self._carried(faces), torch.Generator().manual_seed(0)
+            total = torch.zeros(len(faces), device=made.device)
+            for time in SURPRISE_TIMES:
+                noise = carried(torch.randn(made.shape[1:], generator=random).to(made.device).expand_as(made))
+                error = velocity(((1 - time) * made + time * noise) * mask, time) - (noise - made)
+                total += (error * weight * mask).square().flatten(1).sum(dim=1) / mask.flatten(1).sum(dim=1)
+            return array(total)
+
+    def shown(self, latents: FloatArray, faces: Sequence[Face], *, carrying: bool = False) -> list[NDArray[np.uint8]]:
+        """Squares (S, S, 3) uint8 that show `latents` (B, C, L, L) inside the mask, and are as given outside.
+
+        carrying: as for `generate`.
+        """
         show = _written if carrying else compose
-        return [show(*shown) for shown in self._in_surroundings(made, faces)]
+        surrounded = self.in_surroundings(latents, faces)
+        return [show(f, self.model.codec(f.cell), one) for f, one in zip(faces, surrounded, strict=True)]
 
     def carried(self, face: Face) -> NDArray[np.uint8]:
         """The square (S, S, 3) as the latent carries it: the best that `restore` can return."""
-        return self.composed(self.latents([face]), [face])[0]
+        return self.shown(self.latents([face]), [face])[0]
 
     def latents(self, faces: Sequence[Face]) -> FloatArray:
         """Latents (B, C, L, L) of the faces' squares."""
@@ -122,10 +154,6 @@ class Exchange:
                 found[index] = codec.refined(known, face.square, face.mask, self.refine)
         return found
 
-    def composed(self, latents: FloatArray, faces: Sequence[Face]) -> list[NDArray[np.uint8]]:
-        """Squares (S, S, 3) uint8 that show `latents` (B, C, L, L) inside the mask, and are as given outside."""
-        return [compose(*shown) for shown in self._in_surroundings(latents, faces)]
-
     def mask(self, faces: Sequence[Face]) -> torch.Tensor:
         """(B, 1, L, L), one inside the mask."""
         return self.tensor(np.stack([self._wide(face.mask) for face in faces])[:, None].astype(np.float64))
@@ -136,28 +164,31 @@ class Exchange:
         The rest of the latent follows a straight line from zero to public noise, which both
         directions know, so that the network sees states like those of its training.
         """
-        condition, codecs = self._condition(faces), [self.model.codec(face.cell) for face in faces]
-        if all(codec.rank == self.model.channels for codec in codecs):
-            return lambda state, time: self.model.velocity(state, time, condition)
-        carried = self.tensor(np.stack([codec.subspace @ codec.subspace.T for codec in codecs]))
+        condition, carried = self._condition(faces), self._carried(faces)
         public = self._public_noise(faces)
-        rest = (public - torch.einsum("bij,bjyx->biyx", carried, public)) * condition.mask
+        rest = (public - carried(public)) * condition.mask
+        return lambda state, time: carried(self.model.velocity(state + time * rest, time, condition))
 
-        def velocity(state: torch.Tensor, time: float) -> torch.Tensor:
-            full = self.model.velocity(state + time * rest, time, condition)
-            return torch.einsum("bij,bjyx->biyx", carried, full)
-
-        return velocity
+    def _carried(self, faces: Sequence[Face]) -> Callable[[torch.Tensor], torch.Tensor]:
+        """The projection of (B, C, L, L) on what each face's cells can carry."""
+        codecs = [self.model.codec(face.cell) for face in faces]
+        if all(codec.rank == self.model.channels for codec in codecs):
+            return lambda values: values
+        projections = self.tensor(np.stack([codec.subspace @ codec.subspace.T for codec in codecs]))
+        return lambda values: torch.einsum("bij,bjyx->biyx", projections, values)
 
     def tensor(self, values: FloatArray) -> torch.Tensor:
         """As float32 on the model's device."""
         return torch.from_numpy(np.ascontiguousarray(values)).float().to(self.model.device)
 
-    def _in_surroundings(self, latents: FloatArray, faces: Sequence[Face]) -> Iterator[tuple[Face, Codec, FloatArray]]:
-        """Each face with its codec, and its latent (C, L, L) in the mask of the background's."""
-        for latent, face in zip(latents, faces, strict=True):
-            codec = self.model.codec(face.cell)
-            yield face, codec, np.where(self._wide(face.mask), latent, _background(codec, face))
+    def in_surroundings(self, latents: FloatArray, faces: Sequence[Face]) -> FloatArray:
+        """`latents` (B, C, L, L) inside each face's mask, its surroundings' latent outside."""
+        return np.stack(
+            [
+                np.where(self._wide(face.mask), latent, _background(self.model.codec(face.cell), face))
+                for latent, face in zip(latents, faces, strict=True)
+            ]
+        )
 
     def _map(self, noise: FloatArray, face: Face, *, inverse: bool) -> FloatArray:
         subspace, mask = self.model.codec(face.cell).subspace, self._wide(face.mask)

@@ -148,6 +148,11 @@ class Model(Protocol):
         ...
 
     @property
+    def visibility(self) -> FloatArray:
+        """(C,), with mean 1: how much an error of each component shows in the picture."""
+        ...
+
+    @property
     def linear(self) -> bool:
         """Whether encoding is exact: if not, the codecs are `RefiningCodec`s."""
         ...
@@ -218,6 +223,11 @@ class FaceModel:
         return GRID
 
     @property
+    def visibility(self) -> FloatArray:
+        """In proportion to the KLT's scale, for its latent is whitened."""
+        return np.asarray(self.klt.scale / self.klt.scale.mean())
+
+    @property
     def linear(self) -> bool:
         """True."""
         return True
@@ -256,7 +266,8 @@ def _metadata(content: bytes) -> dict[str, str]:
 def load_model(path: Path, device: str = "cpu") -> FaceModel:
     """Read a weights file written by `save_model`; the network comes back in float32.
 
-    Raises ModelError if the file is missing, is not such a file, or does not fit its header.
+    Raises ModelError if the file is missing, is not such a file, or does not fit its header,
+    and if there is no such device.
     """
     try:
         content = path.read_bytes()
@@ -280,6 +291,10 @@ def load_model(path: Path, device: str = "cpu") -> FaceModel:
         safetensors.SafetensorError,
     ) as cause:
         raise ModelError(f"cannot read the model {path}: {' '.join(str(cause).split())[:200]}") from cause
-    where = torch.device(device)
-    network = network.requires_grad_(False).eval().to(where)
+    try:
+        where = torch.device(device)
+        network = network.requires_grad_(False).eval().to(where)
+    except (AssertionError, RuntimeError) as cause:
+        # AssertionError: torch was built without CUDA.
+        raise ModelError(f"cannot compute on {device!r}: {' '.join(str(cause).split())[:200]}") from cause
     return FaceModel(network, klt, hashlib.sha256(content).digest(), name, where)

@@ -14,18 +14,20 @@ class Profile:
 
     solver: how the ODE is integrated; least_fidelity: how near, in dB of the mask's pixels,
     restoring from the 8-bit pixels alone must come to what the model carries of the face,
-    or another nonce is drawn; attempts: nonces per face.
+    or other nonces are drawn; draws: nonces of which the most natural face is kept; attempts:
+    how often at most they are drawn.
     """
 
     name: str
     solver: SolverRecord
     least_fidelity: float
     attempts: int
+    draws: int = 1
 
 
-FAST = Profile("fast", SolverRecord(8, 0.07, 1.0, 5e-4, 8), 28.0, 4)
-DEFAULT = Profile("default", SolverRecord(12, 0.07, 1.0, 2e-4, 12), 32.0, 4)
-BEST = Profile("best", SolverRecord(24, 0.07, 1.0, 1e-4, 12), 34.0, 6)
+FAST = Profile("fast", SolverRecord(8, 0.07, 1.0, 5e-4, 8), 28.0, 4, 2)
+DEFAULT = Profile("default", SolverRecord(12, 0.07, 1.0, 2e-4, 12), 32.0, 4, 4)
+BEST = Profile("best", SolverRecord(24, 0.07, 1.0, 1e-4, 12), 34.0, 6, 8)
 PROFILES = {profile.name: profile for profile in (FAST, DEFAULT, BEST)}
 
 

@@ -109,7 +109,7 @@ def test_a_face_that_the_guard_refuses_is_made_again_under_another_key(sealed, p
         drawn.append(new_key())
         return drawn[-1]
 
-    demands = Demands(replace(FAST, attempts=3), guard)
+    demands = Demands(replace(FAST, attempts=3, draws=1), guard)
     made = anonymize_with(draw, 3, photo.pixels, sealed.header.faces[0], exchange, demands)
     assert len(made) == 3
     assert len(drawn) == 1 + 3 + 2 + 1

@@ -48,12 +48,12 @@ def model(request, checkpoint):
 def test_the_latent_of_an_8_bit_square_is_found_again(model):
     plain, refining = Exchange(model, SOLVER, ROTATION), Exchange(model, SOLVER, ROTATION, refine=40)
     made = plain.latents([face(mirrored=True)])
-    (square,) = plain.composed(made, [face()])
+    (square,) = plain.shown(made, [face()])
     sealed = replace(face(), square=square)
     inside = MASK.repeat(model.side // 16, axis=0).repeat(model.side // 16, axis=1)
     estimate, found = (np.abs(e.latents([sealed]) - made)[0][:, inside].mean() for e in (plain, refining))
     assert found < 0.9 * estimate
-    shown = refining.composed(refining.latents([sealed]), [sealed])[0]
+    shown = refining.shown(refining.latents([sealed]), [sealed])[0]
     assert np.abs(shown.astype(float) - square)[sealed.masked_pixels].mean() < 3
     assert np.abs(plain.carried(sealed).astype(float) - square)[sealed.masked_pixels].mean() > 6
 

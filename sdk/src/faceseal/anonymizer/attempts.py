@@ -1,25 +1,24 @@
-"""Exchanging the faces of one layer under a nonce each, and again until they are what was asked for."""
+"""Exchanging the faces of one layer, and again until they are what was asked for."""
 
 from __future__ import annotations
 
-import hashlib
 import math
-import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from faceseal.anonymizer.drawing import Choice, Draw, Origin, draw_best, origins
 from faceseal.anonymizer.identity import IdentityGuard
 from faceseal.anonymizer.sealed import Pixels
-from faceseal.envelope.header import NONCE_BYTES, FaceRecord
+from faceseal.envelope.header import FaceRecord
 from faceseal.errors import FaceTooAlike, FidelityTooLow
-from faceseal.faces.square import FaceSquare
 from faceseal.imagekey import ImageKey
 from faceseal.profiles import Profile
 
 if TYPE_CHECKING:
-    from faceseal.exchange import Exchange, Face
+    from faceseal.exchange import Exchange
 
 
 @dataclass(frozen=True)
@@ -28,6 +27,11 @@ class Demands:
 
     profile: Profile
     guard: IdentityGuard | None = None
+
+    @property
+    def choice(self) -> Choice:
+        """How a face is chosen from those drawn."""
+        return Choice(self.profile.draws, self.guard)
 
     def check(self, reached: float, likeness: float = -math.inf) -> None:
         """Raises FidelityTooLow or FaceTooAlike."""
@@ -55,9 +59,9 @@ class Demands:
 
 @dataclass(frozen=True, eq=False)
 class Attempt:
-    """A face exchanged under one nonce.
+    """A face exchanged and restored.
 
-    number: how many nonces were drawn until then; reached: dB between what came back and
+    number: how many faces were chosen until then; reached: dB between what came back and
     what could; likeness: of the new face and the old, for the guard.
     """
 
@@ -78,17 +82,13 @@ def best_attempts(
     of the original: what the latent itself drops, no nonce brings back.
     """
     best: dict[int, Attempt] = {}
-    pending = dict(records)
+    pending = dict(zip(records, origins(pixels, list(records.values()), key, exchange), strict=True))
     for number in range(1, demands.profile.attempts + 1):
-        made = _attempt(pixels, list(pending.values()), exchange, key, demands, number)
+        made = _attempt(list(pending.values()), exchange, demands, number)
         for index, attempt in zip(pending, made, strict=True):
             if index not in best or demands.prefer(attempt) > demands.prefer(best[index]):
                 best[index] = attempt
-        pending = {
-            index: replace(records[index], nonce=os.urandom(NONCE_BYTES))
-            for index in pending
-            if not demands.met(best[index])
-        }
+        pending = {index: origin for index, origin in pending.items() if not demands.met(best[index])}
         if not pending:
             break
     for attempt in best.values():
@@ -96,42 +96,16 @@ def best_attempts(
     return best
 
 
-def _attempt(
-    pixels: Pixels, records: list[FaceRecord], exchange: Exchange, key: ImageKey, demands: Demands, number: int
-) -> list[Attempt]:
-    faces = [face_at(pixels, record, key) for record in records]
-    made = exchange.anonymize(faces)
-    back = exchange.restore([replace(face, square=square) for face, square in zip(faces, made, strict=True)])
-    attempts = []
-    for record, face, square, again in zip(records, faces, made, back, strict=True):
-        inside = face.masked_pixels
-        reached = decibel(exchange.carried(face)[inside], again[inside])
-        likeness = -math.inf
-        if demands.guard is not None:
-            likeness = demands.guard.likeness(face.square, square, face.landmarks[:5] * face.cell)
-        attempts.append(Attempt(number, record, square, again, reached, likeness))
-    return attempts
+def _attempt(sources: Sequence[Origin], exchange: Exchange, demands: Demands, number: int) -> list[Attempt]:
+    drawn = draw_best(sources, exchange, demands.choice)
+    back = exchange.restore([replace(draw.face, square=draw.square) for draw in drawn])
+    return [_judged(draw, again, exchange, number) for draw, again in zip(drawn, back, strict=True)]
 
 
-def face_at(pixels: Pixels, record: FaceRecord, key: ImageKey, *, recoded: bool = False) -> Face:
-    """What the generator works on: the record's face square of a photo, with what the key makes of its nonce."""
-    from faceseal.exchange import Face
-
-    square = square_of(record)
-    return Face(
-        square=square.crop(pixels),
-        mask=record.mask,
-        inside=square.inside(pixels.shape[1], pixels.shape[0]),
-        landmarks=record.landmarks,
-        stream_key=key.derive(b"faceseal/1 noise map", salt=record.nonce),
-        public_seed=hashlib.sha256(b"faceseal/1 public noise" + record.nonce).digest(),
-        recoded=recoded,
-    )
-
-
-def square_of(face: FaceRecord) -> FaceSquare:
-    """Where the record's face square lies."""
-    return FaceSquare(face.x, face.y, face.cell)
+def _judged(draw: Draw, restored: Pixels, exchange: Exchange, number: int) -> Attempt:
+    inside = draw.face.masked_pixels
+    reached = decibel(exchange.carried(draw.face)[inside], restored[inside])
+    return Attempt(number, draw.record, draw.square, restored, reached, draw.likeness)
 
 
 def decibel(one: Pixels, other: Pixels) -> float:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from faceseal.anonymizer.attempts import Demands, best_attempts, decibel, face_at, square_of
+from faceseal.anonymizer.attempts import Demands, best_attempts, decibel
+from faceseal.anonymizer.drawing import face_at, square_of
 from faceseal.anonymizer.sealed import Pixels
 from faceseal.envelope.header import FaceRecord
 from faceseal.imagekey import ImageKey

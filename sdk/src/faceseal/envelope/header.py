@@ -37,6 +37,8 @@ LANDMARK_UNIT = 8
 """Landmarks are stored in 1/8 of a cell: the generator needs no more, and a viewer gets no more."""
 MAC_BYTES = 32
 NONCE_BYTES = 16
+PUBLIC_NONCE_BYTES = 8
+"""The part of a nonce that the public noise depends on; the key's noise map depends on all of it."""
 
 
 _FIXED = struct.Struct(">8sBB16s32s32sBBHBHBII32sH")

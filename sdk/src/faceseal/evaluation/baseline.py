@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from faceseal import published
-from faceseal.anonymizer.attempts import face_at, square_of
+from faceseal.anonymizer.drawing import face_at, square_of
 from faceseal.envelope.header import FaceRecord
 from faceseal.evaluation.versions import Pixels, Version
 from faceseal.imagekey import ImageKey

@@ -7,11 +7,13 @@ would bring it, but for the last bits of a float.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from faceseal.anonymizer.attempts import Demands, face_at, square_of
+from faceseal.anonymizer.attempts import Demands
+from faceseal.anonymizer.drawing import draw_best, face_at, origins, square_of
 from faceseal.anonymizer.generator import exchange_with, matching_model
-from faceseal.anonymizer.identity import IdentityGuard
 from faceseal.anonymizer.layers import layers
 from faceseal.anonymizer.restoring import grey
 from faceseal.anonymizer.sealed import SealedContent
@@ -67,23 +69,18 @@ def anonymize_with(
 ) -> list[Pixels]:
     """The photo (H, W, 3) with one of its faces anonymized under `count` keys, all others left as they are.
 
-    What a guard among `demands` finds too alike is made again under another key, as
-    `anonymize` does under another nonce; in the end, the last ones are taken.
+    As `anonymize` does, but for restoring: what a guard among `demands` finds too alike is
+    made again; in the end, the last ones are taken.
     """
-    face = face_at(original, record, draw())
-    noise = exchange.noise([face])
+    (source,) = origins(original, [record], draw(), exchange)
     kept: list[Pixels] = []
     refused: list[Pixels] = []
     for _ in range(demands.profile.attempts):
-        faces = [face_at(original, record, draw()) for _ in range(count - len(kept))]
-        made = exchange.generate(exchange.mapped(noise.repeat(len(faces), axis=0), faces), faces, carrying=True)
-        accepted = [_accepted(face, square, demands.guard) for square in made]
-        kept += [square for square, good in zip(made, accepted, strict=True) if good]
-        refused = [square for square, good in zip(made, accepted, strict=True) if not good]
+        sources = [replace(source, key=draw()) for _ in range(count - len(kept))]
+        made = draw_best(sources, exchange, demands.choice)
+        bound = math.inf if demands.guard is None else demands.guard.most_alike
+        kept += [one.square for one in made if one.likeness <= bound]
+        refused = [one.square for one in made if one.likeness > bound]
         if not refused:
             break
     return [square_of(record).paste(original, square, record.mask) for square in kept + refused]
-
-
-def _accepted(face: Face, square: Pixels, guard: IdentityGuard | None) -> bool:
-    return guard is None or guard.likeness(face.square, square, face.landmarks[:5] * face.cell) <= guard.most_alike

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
-from faceseal.anonymizer.attempts import decibel, square_of
+from faceseal.anonymizer.attempts import decibel
+from faceseal.anonymizer.drawing import square_of
 from faceseal.anonymizer.layers import masked_pixels
 from faceseal.envelope.header import FaceRecord
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from faceseal.model import Condition
+from faceseal.model import Condition, FloatArray
 from faceseal.pretrained.autoencoders import Autoencoder
 from faceseal.pretrained.denoisers import Denoiser, Inpainting
 from faceseal.pretrained.schedule import Schedule
@@ -40,6 +41,11 @@ class PretrainedModel:
     def channels(self) -> int:
         """Numbers per position of the latent."""
         return self.autoencoder.channels
+
+    @property
+    def visibility(self) -> FloatArray:
+        """All alike: nothing better is known of these latents."""
+        return np.ones(self.channels)
 
     @property
     def linear(self) -> bool:

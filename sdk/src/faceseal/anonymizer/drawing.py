@@ -1,0 +1,136 @@
+"""Several faces drawn in one's place, of which the one is kept that the model finds least surprising.
+
+Drawing is cheap: one inversion of the original serves any number of nonces, because the
+part of the nonce that the inversion depends on stays as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from faceseal.anonymizer.identity import IdentityGuard
+from faceseal.anonymizer.sealed import Pixels
+from faceseal.envelope.header import NONCE_BYTES, PUBLIC_NONCE_BYTES, FaceRecord
+from faceseal.faces.square import FaceSquare
+from faceseal.imagekey import ImageKey
+
+if TYPE_CHECKING:
+    from faceseal.exchange import Exchange, Face, FloatArray
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a face is chosen by.
+
+    draws: nonces to choose from; guard: whose bound a face should keep, None for none.
+    """
+
+    draws: int
+    guard: IdentityGuard | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """A face to be replaced: what its record says, the key, and its noise (C, L, L) from `Exchange.noise`."""
+
+    record: FaceRecord
+    face: Face
+    key: ImageKey
+    noise: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Draw:
+    """A face in another's place.
+
+    record: with its nonce; face: the original, under that nonce; square: (S, S, 3), the new
+    one; likeness: of both, for the guard.
+    """
+
+    record: FaceRecord
+    face: Face
+    square: Pixels
+    likeness: float
+
+
+def origins(pixels: Pixels, records: Sequence[FaceRecord], key: ImageKey, exchange: Exchange) -> list[Origin]:
+    """What faces of a photo are drawn from: inverts them, in one batch."""
+    faces = [face_at(pixels, record, key) for record in records]
+    return [Origin(r, f, key, n) for r, f, n in zip(records, faces, exchange.noise(faces), strict=True)]
+
+
+def draw_best(sources: Sequence[Origin], exchange: Exchange, choice: Choice) -> list[Draw]:
+    """For each origin, the least surprising of a few faces; among those unlike enough, if there are any."""
+    records = [_redrawn(source.record) for source in sources for _ in range(choice.draws)]
+    several = [source for source in sources for _ in range(choice.draws)]
+    faces = [_under(source, record) for source, record in zip(several, records, strict=True)]
+    noise = np.stack([source.noise for source in several])
+    latents = exchange.generated(exchange.mapped(noise, faces), faces)
+    best = _chosen(latents, faces, exchange, choice)
+    squares = exchange.shown(latents[best], [faces[index] for index in best], carrying=True)
+    return [
+        Draw(records[index], faces[index], square, _likeness(faces[index], square, choice.guard))
+        for index, square in zip(best, squares, strict=True)
+    ]
+
+
+def _chosen(latents: FloatArray, faces: Sequence[Face], exchange: Exchange, choice: Choice) -> list[int]:
+    """The index of the best of each `choice.draws` in a row."""
+    if choice.draws == 1:
+        return list(range(len(faces)))
+    surprise = exchange.surprise(latents, faces)
+    likeness = np.full(len(faces), -math.inf)
+    if choice.guard is not None:
+        squares = exchange.shown(latents, faces)
+        likeness = np.array([_likeness(face, s, choice.guard) for face, s in zip(faces, squares, strict=True)])
+    bound = math.inf if choice.guard is None else choice.guard.most_alike
+    marks = [(a > bound, a if a > bound else odd) for a, odd in zip(likeness, surprise, strict=True)]
+    groups = range(0, len(faces), choice.draws)
+    return [min(range(first, first + choice.draws), key=marks.__getitem__) for first in groups]
+
+
+def _likeness(face: Face, square: Pixels, guard: IdentityGuard | None) -> float:
+    if guard is None:
+        return -math.inf
+    return guard.likeness(face.square, square, face.landmarks[:5] * face.cell)
+
+
+def _redrawn(record: FaceRecord) -> FaceRecord:
+    kept = record.nonce[:PUBLIC_NONCE_BYTES]
+    return replace(record, nonce=kept + os.urandom(NONCE_BYTES - PUBLIC_NONCE_BYTES))
+
+
+def _under(source: Origin, record: FaceRecord) -> Face:
+    return replace(source.face, stream_key=_stream_key(source.key, record))
+
+
+def face_at(pixels: Pixels, record: FaceRecord, key: ImageKey, *, recoded: bool = False) -> Face:
+    """What the generator works on: the record's face square of a photo, with what the key makes of its nonce."""
+    from faceseal.exchange import Face
+
+    square = square_of(record)
+    return Face(
+        square=square.crop(pixels),
+        mask=record.mask,
+        inside=square.inside(pixels.shape[1], pixels.shape[0]),
+        landmarks=record.landmarks,
+        stream_key=_stream_key(key, record),
+        public_seed=hashlib.sha256(b"faceseal/1 public noise" + record.nonce[:PUBLIC_NONCE_BYTES]).digest(),
+        recoded=recoded,
+    )
+
+
+def _stream_key(key: ImageKey, record: FaceRecord) -> bytes:
+    return key.derive(b"faceseal/1 noise map", salt=record.nonce)
+
+
+def square_of(face: FaceRecord) -> FaceSquare:
+    """Where the record's face square lies."""
+    return FaceSquare(face.x, face.y, face.cell)

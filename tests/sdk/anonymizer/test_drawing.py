@@ -1,0 +1,112 @@
+from dataclasses import replace
+from uuid import uuid4
+
+import numpy as np
+import pytest
+from skimage.data import astronaut
+
+from faceseal.anonymizer.drawing import Choice, draw_best, face_at, origins
+from faceseal.anonymizer.generator import default_model, exchange_with
+from faceseal.anonymizer.identity import IdentityGuard
+from faceseal.envelope.header import PUBLIC_NONCE_BYTES, FaceRecord
+from faceseal.exchange import Exchange
+from faceseal.imagekey import ImageKey
+from faceseal.profiles import DEFAULT, FAST
+
+KEY = ImageKey(uuid4(), bytes(range(32)))
+PHOTO = astronaut()[0:256, 100:356]
+
+
+def record(cell: int = 8) -> FaceRecord:
+    mask = np.zeros((16, 16), dtype=bool)
+    mask[4:13, 4:12] = True
+    landmarks = np.array([[5.5, 6], [9.5, 6], [7.5, 8], [6, 10], [9, 10], [7.5, 9.75], [7.5, 10.25]])
+    return FaceRecord(60, 50, cell, mask, landmarks, bytes(range(16)), 0)
+
+
+@pytest.fixture(scope="module")
+def exchange():
+    return exchange_with(default_model(), replace(FAST.solver, steps=3), 1)
+
+
+@pytest.fixture
+def judged(monkeypatch):
+    """(latents, surprise) of each time that faces were judged."""
+    seen = []
+    original = Exchange.surprise
+
+    def surprise(self, latents, faces):
+        found = original(self, latents, faces)
+        seen.append((latents, found))
+        return found
+
+    monkeypatch.setattr(Exchange, "surprise", surprise)
+    return seen
+
+
+def guard_that_says(*scores: float) -> IdentityGuard:
+    said = iter(scores)
+    return IdentityGuard(lambda *_: next(said), 0.3)
+
+
+def is_made_from(draw, latent, exchange) -> bool:
+    (made,) = exchange.latents([replace(draw.face, square=draw.square)])
+    return bool(np.abs(made - latent)[:, draw.face.mask].mean() < 0.05)
+
+
+def test_the_least_surprising_of_those_drawn_is_kept(exchange, judged):
+    drawn = draw_best(origins(PHOTO, [record(), record()], KEY, exchange), exchange, Choice(4))
+    ((latents, surprise),) = judged
+    assert len(set(surprise)) == len(surprise) == 8
+    for index, draw in enumerate(drawn):
+        best = 4 * index + int(surprise[4 * index : 4 * index + 4].argmin())
+        assert [is_made_from(draw, latent, exchange) for latent in latents] == [k == best for k in range(8)]
+
+
+def test_a_drawn_face_comes_back_under_the_nonce_that_it_names(exchange):
+    (draw,) = draw_best(origins(PHOTO, [record()], KEY, exchange), exchange, Choice(3))
+    assert draw.record.nonce[:PUBLIC_NONCE_BYTES] == record().nonce[:PUBLIC_NONCE_BYTES]
+    assert draw.record.nonce != record().nonce
+    sealed = PHOTO.copy()
+    sealed[50 : 50 + 128, 60 : 60 + 128] = draw.square
+    (back,) = exchange.restore([face_at(sealed, draw.record, KEY)])
+    inside = draw.face.masked_pixels
+    error = back[inside].astype(float) - PHOTO[50 : 50 + 128, 60 : 60 + 128][inside]
+    assert np.sqrt((error**2).mean()) < 8
+
+
+def test_unlikeness_comes_before_naturalness(exchange, judged):
+    choice = Choice(4, guard_that_says(0.9, 0.2, 0.9, 0.9, 0.2))
+    (draw,) = draw_best(origins(PHOTO, [record()], KEY, exchange), exchange, choice)
+    assert draw.likeness == 0.2
+    assert is_made_from(draw, judged[0][0][1], exchange)
+
+
+def test_among_those_unlike_enough_the_least_surprising_is_kept(exchange, judged):
+    choice = Choice(4, guard_that_says(0.9, 0.2, 0.1, 0.25, 0.2))
+    (draw,) = draw_best(origins(PHOTO, [record()], KEY, exchange), exchange, choice)
+    latents, surprise = judged[0]
+    assert is_made_from(draw, latents[1 + int(surprise[1:].argmin())], exchange)
+
+
+def test_if_all_are_too_alike_the_least_alike_is_kept(exchange, judged):
+    choice = Choice(4, guard_that_says(0.9, 0.7, 0.5, 0.8, 0.5))
+    (draw,) = draw_best(origins(PHOTO, [record()], KEY, exchange), exchange, choice)
+    assert is_made_from(draw, judged[0][0][2], exchange)
+
+
+def test_one_draw_is_not_judged(exchange, judged):
+    draw_best(origins(PHOTO, [record()], KEY, exchange), exchange, Choice(1))
+    assert not judged
+
+
+@pytest.mark.parametrize("cell", [3, 8])
+def test_a_photos_own_face_surprises_less_than_one_with_its_cells_shuffled(cell):
+    exchange = exchange_with(default_model(), DEFAULT.solver, 1)
+    one = replace(record(cell), x=60 + 8 * (8 - cell), y=50 + 8 * (8 - cell))
+    face = face_at(PHOTO, one, KEY)
+    (own,) = exchange.latents([face])
+    shuffled = own.copy()
+    shuffled[:, face.mask] = own[:, face.mask][:, np.random.default_rng(0).permutation(int(face.mask.sum()))]
+    both = exchange.surprise(np.stack([own, shuffled]), [face, face])
+    assert both[0] < 0.9 * both[1]
