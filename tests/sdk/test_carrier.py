@@ -124,3 +124,15 @@ def test_shaped_rounding_gives_whole_numbers_in_range_beside_the_values(seed, ce
     assert np.abs(rounded - np.clip(values, 0, 255)).max() <= 1
     nearest = np.clip(np.rint(values), 0, 255)
     assert np.linalg.norm((rounded - values) @ encoding.T) <= np.linalg.norm((nearest - values) @ encoding.T) + 1e-9
+
+
+@pytest.mark.parametrize("cell", [8, 14])
+def test_a_restored_face_has_smaller_seams_and_is_nearer_to_what_was_there(cell):
+    kept = codec(cell).encode(portrait(cell)[None])[0]
+    plain = np.clip(np.rint(codec(cell).decode(kept[None])[0]), 0, 255)
+    smooth = carrier.smooth(codec(cell), kept, portrait(cell), MASK)
+    inside = MASK.repeat(cell, axis=0).repeat(cell, axis=1)
+    errors = [np.square(made[inside] - portrait(cell)[inside].astype(float)).mean() for made in (plain, smooth)]
+    assert errors[1] < 0.95 * errors[0]
+    assert np.array_equal(smooth[~inside], portrait(cell)[~inside])
+    assert np.median(np.abs(codec(cell).encode(smooth[None])[0] - kept)[:, MASK]) < 0.02

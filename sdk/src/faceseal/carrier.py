@@ -80,6 +80,21 @@ def write(
     return np.asarray(codec.square(cells[None])[0], dtype=np.uint8)
 
 
+def smooth(
+    codec: CellCodec, latent: FloatArray, square: NDArray[np.uint8], mask: NDArray[np.bool_]
+) -> NDArray[np.uint8]:
+    """The square (S, S, 3) with `latent` (32, 16, 16) in the masked cells, as a picture without seams.
+
+    For looking at, not for carrying: values are rounded and clipped as they are.
+    """
+    cells = codec.blocks(square[None].astype(np.float64))[0]
+    cells[mask] = codec.blocks(codec.decode(latent[None]))[0][mask]
+    cells = _close_seams(codec, _Free(codec), cells, mask)
+    picture = np.clip(np.rint(codec.square(cells[None])[0]), 0, 255).astype(np.uint8)
+    shown = mask.repeat(codec.cell, axis=0).repeat(codec.cell, axis=1)
+    return np.where(shown[..., None], picture, square)
+
+
 class _Free:
     """The projection of blocks (..., 3 * cell**2) on what `encode` ignores."""
 

@@ -136,7 +136,7 @@ class Exchange:
 
         carrying: as for `generate`.
         """
-        show = _written if carrying else compose
+        show = _written if carrying else _smoothed
         surrounded = self.in_surroundings(latents, faces)
         return [show(f, self.model.codec(f.cell), one) for f, one in zip(faces, surrounded, strict=True)]
 
@@ -231,6 +231,13 @@ def compose(face: Face, codec: Codec, latent: FloatArray) -> NDArray[np.uint8]:
     """`latent` (C, L, L) as pixels (S, S, 3) inside the mask, rounded and clipped; the given square outside."""
     picture = np.clip(np.rint(codec.decode(latent[None])[0]), 0, 255).astype(np.uint8)
     return np.where(face.masked_pixels[..., None], picture, face.square)
+
+
+def _smoothed(face: Face, codec: Codec, latent: FloatArray) -> NDArray[np.uint8]:
+    """`compose` without seams between cells."""
+    if not isinstance(codec, CellCodec):
+        return compose(face, codec, latent)
+    return carrier.smooth(codec, latent, face.square, face.mask)
 
 
 def _written(face: Face, codec: Codec, latent: FloatArray) -> NDArray[np.uint8]:
