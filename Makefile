@@ -3,7 +3,7 @@ PYTHON ?= python3
 PHOTO ?=
 BIN := .venv/bin
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench bench-sizes bench-linkage clean
 
 demo: .venv/.ready
 	$(BIN)/python docs/demo.py $(if $(PHOTO),--photo "$(PHOTO)")
@@ -21,6 +21,16 @@ check: .venv/.ready
 PAIRS ?= ../shared/faces/lfw-pairs-dev.zip
 bench: .venv/.ready build/fr_feature.onnx
 	$(BIN)/faceseal evaluate --pairs "$(PAIRS)" --output build/evaluation
+
+# What is reached by size of the face, on two public-domain portraits or on PHOTOS.
+PHOTOS ?=
+bench-sizes: .venv/.ready
+	$(BIN)/faceseal sizes $(PHOTOS) --output build/sizes
+
+# What the keyed maps still show of 1,000 faces: a quarter of an hour on one core.
+FACES ?= ../shared/faces/train-128.zip
+bench-linkage: .venv/.ready
+	$(BIN)/faceseal linkage "$(FACES)" --output build/linkage
 
 build/fr_feature.onnx:
 	mkdir -p build

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from faceseal.model import FaceModel, Model
 
 
-def open_model(source: str | Path) -> Model:
+def open_model(source: str | Path, device: str = "cpu") -> Model:
     """The model in a weights file, in a diffusers folder, or on the hub.
 
     source: a path, or for the hub ``owner/name``, with ``@revision`` behind it to pin one
@@ -21,23 +21,23 @@ def open_model(source: str | Path) -> Model:
     """
     path = Path(source)
     if path.is_file():
-        return open_weights(path)
+        return open_weights(path, device)
     try:
         from faceseal.pretrained import is_hub_name, load_pretrained
     except ModuleNotFoundError as cause:
         raise _missing(cause) from cause
     if path.is_dir() or is_hub_name(str(source)):
-        return load_pretrained(source)
-    return open_weights(path)
+        return load_pretrained(source, device)
+    return open_weights(path, device)
 
 
-def open_weights(path: Path) -> FaceModel:
+def open_weights(path: Path, device: str = "cpu") -> FaceModel:
     """The model in a weights file that `faceseal train` wrote.  Raises MissingDependency or ModelError."""
     try:
         from faceseal.model import load_model
     except ModuleNotFoundError as cause:
         raise _missing(cause) from cause
-    return load_model(path)
+    return load_model(path, device)
 
 
 def _missing(cause: ModuleNotFoundError) -> MissingDependency:

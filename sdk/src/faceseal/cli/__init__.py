@@ -10,7 +10,9 @@ from faceseal.cli import photos
 from faceseal.cli.console import run
 from faceseal.cli.grants import grants_app
 from faceseal.cli.keys import keys_app
+from faceseal.cli.linkage import linkage
 from faceseal.cli.measuring import evaluate
+from faceseal.cli.sizes import sizes
 from faceseal.cli.training import train, train_lips
 
 app = typer.Typer(
@@ -27,6 +29,8 @@ app.add_typer(grants_app, name="grants")
 app.command()(train)
 app.command()(train_lips)
 app.command()(evaluate)
+app.command()(linkage)
+app.command()(sizes)
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from faceseal.anonymizer.attempts import square_of
+from faceseal.anonymizer.drawing import square_of
 from faceseal.anonymizer.identity import IdentityGuard
 from faceseal.envelope.header import FaceRecord
 from faceseal.errors import FaceTooAlike, FidelityTooLow, NoFaceFound, PhotoError
@@ -149,12 +149,12 @@ def _panes(trial: Trial) -> list[Pixels]:
     """Original, anonymized with up to three keys, restored, wrong key."""
     made = trial.versions
     shown = [trial.original, made[Version.ANONYMIZED], *trial.other_keys[:2]]
-    return [_pane(pixels, trial.record) for pixels in (*shown, made[Version.RESTORED], made[Version.WRONG_KEY])]
+    return [pane(pixels, trial.record) for pixels in (*shown, made[Version.RESTORED], made[Version.WRONG_KEY])]
 
 
-def _pane(pixels: Pixels, record: FaceRecord) -> Pixels:
-    """The face square with its surroundings, whose edge pixels continue beyond the photo."""
+def pane(pixels: Pixels, record: FaceRecord, side: int = PANE) -> Pixels:
+    """The face square with its surroundings (side, side, 3); edge pixels continue beyond the photo."""
     margin = round(SURROUNDINGS * record.side)
     rows = np.clip(np.arange(record.y - margin, record.y + record.side + margin), 0, pixels.shape[0] - 1)
     columns = np.clip(np.arange(record.x - margin, record.x + record.side + margin), 0, pixels.shape[1] - 1)
-    return _scaled(pixels[rows[:, None], columns], PANE)
+    return _scaled(pixels[rows[:, None], columns], side)

@@ -90,12 +90,16 @@ def plain(value: object) -> object:
 
 def as_csv(people: Sequence[Person], likenesses: Mapping[str, Likeness]) -> bytes:
     """One line per person; scores are likenesses with the person's second photo, cosines are with the first."""
-    rows = [_row(person, likenesses) for person in people]
+    return csv_of([_row(person, likenesses) for person in people])
+
+
+def csv_of(rows: Sequence[Mapping[str, object]]) -> bytes:
+    """Rows by column; floats are rounded, what is missing or NaN stays empty."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, fieldnames=names, restval="")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: _rounded(value) for name, value in row.items()} for row in rows)
     return buffer.getvalue().encode()
 
 
@@ -104,16 +108,16 @@ def _row(person: Person, likenesses: Mapping[str, Likeness]) -> dict[str, object
     row: dict[str, object] = {"identity": about.identity, "outcome": about.outcome}
     if sealed is not None:
         simple = ("faces", "attempts", "seconds", "exact", "refused", "luminance", "mouth_gap")
-        row |= {name: _rounded(getattr(sealed, name)) for name in simple}
+        row |= {name: getattr(sealed, name) for name in simple}
         for version, look in sealed.appearances.items():
-            row |= {f"{version} {name}": _rounded(getattr(look, name)) for name in ("detected", *vars(look))}
+            row |= {f"{version} {name}": getattr(look, name) for name in ("detected", *vars(look))}
         for version, reached in sealed.fidelities.items():
-            row |= {f"{version} {name}": _rounded(value) for name, value in vars(reached).items()}
+            row |= {f"{version} {name}": value for name, value in vars(reached).items()}
     for network, found in person.embeddings.items():
         names = [CLEAN, *(sealed.versions if sealed else ())]
         made = np.concatenate([found.first[None], found.versions]) if sealed else found.first[None]
         scores = likenesses[network](made, found.second[None])[:, 0]
-        row |= {f"{network} score {name}": _rounded(score) for name, score in zip(names, scores, strict=True)}
+        row |= {f"{network} score {name}": score for name, score in zip(names, scores, strict=True)}
     return row
 
 

@@ -20,7 +20,12 @@ SMALLEST = SIDE // 2
 
 
 def read_faces(path: Path) -> FaceSquares:
-    """All faces of a folder or a zip archive.
+    """All faces of a folder or a zip archive, with their lips.  Raises TrainingDataError as `read_squares`."""
+    return with_lips(read_squares(path))
+
+
+def read_squares(path: Path) -> FaceSquares:
+    """All faces of a folder or a zip archive, with five landmarks each.
 
     One that has a ``landmarks.csv`` holds prepared squares; otherwise every photo in it is
     searched for faces.  Raises TrainingDataError if no face comes of it.
@@ -28,7 +33,7 @@ def read_faces(path: Path) -> FaceSquares:
     source = Source(path)
     names = source.names()
     if LIST in names:
-        return with_lips(read_prepared(source))
+        return read_prepared(source)
     pixels, landmarks = [], []
     for name in tqdm(names, unit="photo", desc="looking for faces", disable=None):
         try:
@@ -47,7 +52,7 @@ def read_faces(path: Path) -> FaceSquares:
             landmarks.append((face.landmarks - [square.x, square.y]) * (SIDE / square.side))
     if not pixels:
         raise TrainingDataError(f"{path} holds no photo with a face of at least {SMALLEST} px")
-    return with_lips(FaceSquares(np.stack(pixels), np.stack(landmarks)))
+    return FaceSquares(np.stack(pixels), np.stack(landmarks))
 
 
 def with_lips(squares: FaceSquares) -> FaceSquares:
