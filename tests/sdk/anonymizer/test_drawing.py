@@ -76,23 +76,38 @@ def test_a_drawn_face_comes_back_under_the_nonce_that_it_names(exchange):
 
 
 def test_unlikeness_comes_before_naturalness(exchange, judged):
-    choice = Choice(4, guard_that_says(0.9, 0.2, 0.9, 0.9, 0.2))
+    choice = Choice(4, 1, guard_that_says(0.9, 0.2, 0.9, 0.9, 0.2))
     (draw,) = draw_best(origins(PHOTO, [record()], KEY, exchange), exchange, choice)
     assert draw.likeness == 0.2
     assert is_made_from(draw, judged[0][0][1], exchange)
 
 
 def test_among_those_unlike_enough_the_least_surprising_is_kept(exchange, judged):
-    choice = Choice(4, guard_that_says(0.9, 0.2, 0.1, 0.25, 0.2))
+    choice = Choice(4, 1, guard_that_says(0.9, 0.2, 0.1, 0.25, 0.2))
     (draw,) = draw_best(origins(PHOTO, [record()], KEY, exchange), exchange, choice)
     latents, surprise = judged[0]
     assert is_made_from(draw, latents[1 + int(surprise[1:].argmin())], exchange)
 
 
 def test_if_all_are_too_alike_the_least_alike_is_kept(exchange, judged):
-    choice = Choice(4, guard_that_says(0.9, 0.7, 0.5, 0.8, 0.5))
+    choice = Choice(4, 1, guard_that_says(0.9, 0.7, 0.5, 0.8, 0.5))
     (draw,) = draw_best(origins(PHOTO, [record()], KEY, exchange), exchange, choice)
     assert is_made_from(draw, judged[0][0][2], exchange)
+
+
+def test_faces_are_drawn_again_while_all_are_too_alike(exchange, judged):
+    choice = Choice(2, 3, guard_that_says(0.9, 0.7, 0.7, 0.8, 0.2, 0.2))
+    (draw,) = draw_best(origins(PHOTO, [record()], KEY, exchange), exchange, choice)
+    assert draw.rounds == len(judged) == 2
+    assert draw.likeness == 0.2
+    assert is_made_from(draw, judged[1][0][1], exchange)
+
+
+def test_after_the_last_round_the_least_alike_of_all_is_returned(exchange, judged):
+    choice = Choice(2, 2, guard_that_says(0.9, 0.4, 0.4, 0.8, 0.6, 0.6))
+    (draw,) = draw_best(origins(PHOTO, [record()], KEY, exchange), exchange, choice)
+    assert (draw.rounds, draw.likeness) == (2, 0.4)
+    assert is_made_from(draw, judged[0][0][1], exchange)
 
 
 def test_one_draw_is_not_judged(exchange, judged):

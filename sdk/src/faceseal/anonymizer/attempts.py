@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from faceseal.anonymizer.drawing import Choice, Draw, Origin, draw_best, origins
+from faceseal.anonymizer.drawing import Choice, Draw, draw_best, origins
 from faceseal.anonymizer.identity import IdentityGuard
 from faceseal.anonymizer.sealed import Pixels
 from faceseal.envelope.header import FaceRecord
@@ -31,46 +29,42 @@ class Demands:
     @property
     def choice(self) -> Choice:
         """How a face is chosen from those drawn."""
-        return Choice(self.profile.draws, self.guard)
+        return Choice(self.profile.draws, self.profile.attempts, self.guard)
 
-    def check(self, reached: float, likeness: float = -math.inf) -> None:
-        """Raises FidelityTooLow or FaceTooAlike."""
+    def met(self, attempt: Attempt) -> bool:
+        """Whether no other nonce is needed."""
+        return attempt.reached >= self.profile.least_fidelity
+
+    def check_fidelity(self, reached: float) -> None:
+        """Raises FidelityTooLow."""
         if reached < self.profile.least_fidelity:
             raise FidelityTooLow(
                 f"restoring from the pixels alone would come within {reached:.1f} dB of what the model carries, and "
                 f"profile {self.profile.name!r} asks for {self.profile.least_fidelity:.0f}; try another profile"
             )
-        if self.guard is not None and likeness > self.guard.most_alike:
+
+    def check_unlike(self, draw: Draw) -> None:
+        """Raises FaceTooAlike."""
+        if self.guard is not None and draw.likeness > self.guard.most_alike:
             raise FaceTooAlike(
-                f"after {self.profile.attempts} attempts a face is still {likeness:.2f} like its origin, and the "
-                f"most allowed is {self.guard.most_alike:.2f}; allow more, or try again"
+                f"of {draw.rounds * self.profile.draws} faces drawn, the least alike is still {draw.likeness:.2f} like "
+                f"its origin, and the most allowed is {self.guard.most_alike:.2f}; allow more, or try again"
             )
-
-    def prefer(self, attempt: Attempt) -> tuple[bool, float, float]:
-        """Greater for a better attempt: enough fidelity comes first, then unlikeness, as far as it is asked for."""
-        likeness = attempt.likeness if self.guard is not None else 0.0
-        return attempt.reached >= self.profile.least_fidelity, -likeness, attempt.reached
-
-    def met(self, attempt: Attempt) -> bool:
-        """Whether no other nonce is needed."""
-        unlike = self.guard is None or attempt.likeness <= self.guard.most_alike
-        return unlike and attempt.reached >= self.profile.least_fidelity
 
 
 @dataclass(frozen=True, eq=False)
 class Attempt:
     """A face exchanged and restored.
 
-    number: how many faces were chosen until then; reached: dB between what came back and
-    what could; likeness: of the new face and the old, for the guard.
+    rounds: how often faces were drawn until then; reached: dB between what came back and what
+    could.
     """
 
-    number: int
+    rounds: int
     record: FaceRecord
     square: Pixels
     restored: Pixels
     reached: float
-    likeness: float
 
 
 def best_attempts(
@@ -80,32 +74,29 @@ def best_attempts(
 
     A nonce serves well if the restored 8-bit square comes close to what the latent carries
     of the original: what the latent itself drops, no nonce brings back.
+
+    Raises FaceTooAlike or FidelityTooLow.
     """
     best: dict[int, Attempt] = {}
+    rounds = dict.fromkeys(records, 0)
     pending = dict(zip(records, origins(pixels, list(records.values()), key, exchange), strict=True))
-    for number in range(1, demands.profile.attempts + 1):
-        made = _attempt(list(pending.values()), exchange, demands, number)
-        for index, attempt in zip(pending, made, strict=True):
-            if index not in best or demands.prefer(attempt) > demands.prefer(best[index]):
-                best[index] = attempt
+    for _ in range(demands.profile.attempts):
+        drawn = draw_best(list(pending.values()), exchange, demands.choice)
+        for draw in drawn:
+            demands.check_unlike(draw)
+        back = exchange.restore([replace(draw.face, square=draw.square) for draw in drawn])
+        for index, draw, restored in zip(pending, drawn, back, strict=True):
+            rounds[index] += draw.rounds
+            inside = draw.face.masked_pixels
+            reached = decibel(exchange.carried(draw.face)[inside], restored[inside])
+            if index not in best or reached > best[index].reached:
+                best[index] = Attempt(rounds[index], draw.record, draw.square, restored, reached)
         pending = {index: origin for index, origin in pending.items() if not demands.met(best[index])}
         if not pending:
             break
     for attempt in best.values():
-        demands.check(attempt.reached, attempt.likeness)
+        demands.check_fidelity(attempt.reached)
     return best
-
-
-def _attempt(sources: Sequence[Origin], exchange: Exchange, demands: Demands, number: int) -> list[Attempt]:
-    drawn = draw_best(sources, exchange, demands.choice)
-    back = exchange.restore([replace(draw.face, square=draw.square) for draw in drawn])
-    return [_judged(draw, again, exchange, number) for draw, again in zip(drawn, back, strict=True)]
-
-
-def _judged(draw: Draw, restored: Pixels, exchange: Exchange, number: int) -> Attempt:
-    inside = draw.face.masked_pixels
-    reached = decibel(exchange.carried(draw.face)[inside], restored[inside])
-    return Attempt(number, draw.record, draw.square, restored, reached, draw.likeness)
 
 
 def decibel(one: Pixels, other: Pixels) -> float:

@@ -29,11 +29,18 @@ if TYPE_CHECKING:
 class Choice:
     """What a face is chosen by.
 
-    draws: nonces to choose from; guard: whose bound a face should keep, None for none.
+    draws: faces in a round; rounds: at most, while none of a round is unlike enough; guard: which
+    says what is enough, None for any.
     """
 
     draws: int
+    rounds: int = 1
     guard: IdentityGuard | None = None
+
+    @property
+    def bound(self) -> float:
+        """The most alike that a face may be."""
+        return math.inf if self.guard is None else self.guard.most_alike
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,13 +58,14 @@ class Draw:
     """A face in another's place.
 
     record: with its nonce; face: the original, under that nonce; square: (S, S, 3), the new
-    one; likeness: of both, for the guard.
+    one; likeness: of both, for the guard; rounds: drawn until then.
     """
 
     record: FaceRecord
     face: Face
     square: Pixels
     likeness: float
+    rounds: int = 1
 
 
 def origins(pixels: Pixels, records: Sequence[FaceRecord], key: ImageKey, exchange: Exchange) -> list[Origin]:
@@ -68,6 +76,20 @@ def origins(pixels: Pixels, records: Sequence[FaceRecord], key: ImageKey, exchan
 
 def draw_best(sources: Sequence[Origin], exchange: Exchange, choice: Choice) -> list[Draw]:
     """For each origin, the least surprising of a few faces; among those unlike enough, if there are any."""
+    best: dict[int, Draw] = {}
+    pending = list(range(len(sources)))
+    for number in range(1, choice.rounds + 1):
+        drawn = _draw_once([sources[index] for index in pending], exchange, choice)
+        for index, draw in zip(pending, drawn, strict=True):
+            nearer = best[index] if index in best and best[index].likeness <= draw.likeness else draw
+            best[index] = replace(nearer, rounds=number)
+        pending = [index for index in pending if best[index].likeness > choice.bound]
+        if not pending:
+            break
+    return [best[index] for index in range(len(sources))]
+
+
+def _draw_once(sources: Sequence[Origin], exchange: Exchange, choice: Choice) -> list[Draw]:
     records = [_redrawn(source.record) for source in sources for _ in range(choice.draws)]
     several = [source for source in sources for _ in range(choice.draws)]
     faces = [_under(source, record) for source, record in zip(several, records, strict=True)]
@@ -90,8 +112,7 @@ def _chosen(latents: FloatArray, faces: Sequence[Face], exchange: Exchange, choi
     if choice.guard is not None:
         squares = exchange.shown(latents, faces)
         likeness = np.array([_likeness(face, s, choice.guard) for face, s in zip(faces, squares, strict=True)])
-    bound = math.inf if choice.guard is None else choice.guard.most_alike
-    marks = [(a > bound, a if a > bound else odd) for a, odd in zip(likeness, surprise, strict=True)]
+    marks = [(a > choice.bound, a if a > choice.bound else odd) for a, odd in zip(likeness, surprise, strict=True)]
     groups = range(0, len(faces), choice.draws)
     return [min(range(first, first + choice.draws), key=marks.__getitem__) for first in groups]
 

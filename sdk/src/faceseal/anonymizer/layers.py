@@ -50,7 +50,7 @@ def masked_pixels(face: FaceRecord, pixels: Pixels) -> NDArray[np.bool_]:
 def seal_faces(
     original: Pixels, records: Sequence[FaceRecord], exchange: Exchange, key: ImageKey, demands: Demands
 ) -> tuple[Pixels, list[FaceRecord], list[int]]:
-    """The anonymized photo, the records with the nonces and fidelities that were reached, and the attempts per face.
+    """The anonymized photo, the records with the nonces and fidelities that were reached, and how often each was drawn.
 
     Raises FidelityTooLow or FaceTooAlike if a face misses what is asked for with every nonce tried.
     """
@@ -58,7 +58,7 @@ def seal_faces(
     order = layers(records)
     for layer in order:
         for index, attempt in best_attempts(pixels, {i: done[i] for i in layer}, exchange, key, demands).items():
-            done[index], attempts[index] = attempt.record, attempt.number
+            done[index], attempts[index] = attempt.record, attempt.rounds
             square = square_of(attempt.record)
             pixels = square.paste(pixels, attempt.square, attempt.record.mask)
             restored = square.paste(restored, attempt.restored, attempt.record.mask)
@@ -68,7 +68,7 @@ def seal_faces(
     for index, record in enumerate(done):
         before, after = face_at(original, record, key), face_at(restored, record, key)
         inside = before.masked_pixels
-        demands.check(decibel(exchange.carried(before)[inside], after.square[inside]))
+        demands.check_fidelity(decibel(exchange.carried(before)[inside], after.square[inside]))
         done[index] = replace(record, fidelity=int(decibel(before.square[inside], after.square[inside])))
     return pixels, done, attempts
 

