@@ -20,7 +20,7 @@ EYE_DISTANCE = 0.39
 """Distance between the eyes of a frontal face, in sides of the square."""
 ELLIPSE_OFFSET = 0.07
 """From the square's centre to the ellipse's, down the face, in sides of the square."""
-ELLIPSE_RADII = (0.41, 0.5)
+ELLIPSE_RADII = (0.49, 0.6)
 """Across and along the face, in sides of the square."""
 
 

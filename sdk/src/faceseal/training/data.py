@@ -144,7 +144,7 @@ def augment(
 
 def random_mask(landmarks: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.bool_]:
     """The ellipse over a face (16, 16), jittered in place and size, and mostly without the square's rim."""
-    stretch = np.exp(random.normal(0.0, 0.06, 2))
+    stretch = np.exp(random.normal(-0.05, 0.08, 2))
     moved = landmarks[:5] + random.normal(0.0, 2.0, 2)
     radii = (ELLIPSE_RADII[0] * stretch[0], ELLIPSE_RADII[1] * stretch[1])
     mask = ellipse_mask(moved, SIDE, radii, ELLIPSE_OFFSET + random.normal(0.0, 0.015))

@@ -4,5 +4,5 @@ from __future__ import annotations
 
 from pathlib import Path
 
-PACKAGED = Path(__file__).with_name("faceseal-2.safetensors")
+PACKAGED = Path(__file__).with_name("faceseal-3.safetensors")
 LIPS = Path(__file__).with_name("lips-1.onnx")
