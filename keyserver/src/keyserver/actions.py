@@ -13,6 +13,11 @@ class Action(StrEnum):
 
     START_LOG = "log.start"
     CREATE_TENANT = "tenant.create"
+    ROTATE_ISSUER = "issuer.rotate"
+    ROTATE_KEK = "kek.rotate"
+    REWRAP_KEYS = "kek.rewrap"
+    DESTROY_KEK = "kek.destroy"
+    MOVE_ROOT = "root.move"
     CREATE_KEY = "key.create"
     BIND_KEY = "key.bind"
     READ_KEYS = "key.read"

@@ -10,6 +10,7 @@ import re
 import sys
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -22,14 +23,19 @@ from faceseal.translog import VerifierKey
 from keyserver import installation
 from keyserver.audit.export import export_lines, verify_export
 from keyserver.errors import KeyServerError, SetupError
+from keyserver.service import keks
 from keyserver.settings import Settings
 from keyserver.store import queries
-from keyserver.tokens.builtin import MAX_LIFETIME
-from keyserver.tokens.claims import TENANT_PATTERN, parse_scopes
+from keyserver.tokens.claims import MAX_LIFETIME, TENANT_PATTERN, parse_scopes
 
 app = typer.Typer(help="The faceseal key server.", add_completion=False, pretty_exceptions_enable=False)
 audit_app = typer.Typer(help="The audit log.")
 app.add_typer(audit_app, name="audit")
+issuer_app = typer.Typer(help="The built-in issuer of tokens.")
+app.add_typer(issuer_app, name="issuer")
+
+kek_app = typer.Typer(help="The tenants' key-encryption keys (KEKs), and the root that wraps them.")
+app.add_typer(kek_app, name="kek")
 
 Data = Annotated[
     Path | None, typer.Option("--data", metavar="DIR", help="Data folder; else KEYSERVER_DATA, else ./keyserver-data.")
@@ -55,6 +61,7 @@ def serve(data: Data = None, host: str = "127.0.0.1", port: int = 8480) -> None:
 
     settings = _settings(data)
     ports = installation.open_ports(settings)
+    ports.verifier.warm(ports.clock())
     with serving.bind(host, port) as listening:
         address = f"[{host}]" if ":" in host else host
         line = f"keyserver listens on http://{address}:{listening.getsockname()[1]}"
@@ -84,6 +91,60 @@ def token(
     except ValueError:
         raise SetupError("a subject has 1 to 200 printable characters") from None
     typer.echo(issued)
+
+
+@issuer_app.command("rotate")
+def issuer_rotate(data: Data = None) -> None:
+    """Sign with a new key, also in a server that runs; what the old one signed counts to its end."""
+    typer.echo(f"the issuer signs with key {installation.rotate_issuer(_settings(data), int(time.time()))}")
+
+
+@kek_app.command("list")
+def kek_list(
+    data: Data = None, tenant: Annotated[str | None, typer.Option(metavar="NAME", help="Of one tenant only.")] = None
+) -> None:
+    """Show each tenant's epochs, and how many keys hang on them."""
+    for kek in keks.list_keks(installation.open_ports(_settings(data)), tenant):
+        made = datetime.fromtimestamp(kek.created_at, UTC).isoformat()
+        held = f"{kek.keys:,} keys, {kek.destroyed_keys:,} destroyed"
+        typer.echo(f"{kek.tenant}  epoch {kek.epoch}  {kek.state.value}  since {made}  {held}")
+
+
+@kek_app.command("rotate")
+def kek_rotate(tenant: Tenant, data: Data = None) -> None:
+    """Give the tenant a new KEK for its new keys; the old one still opens what it wrapped."""
+    typer.echo(
+        f"{tenant}: new keys are wrapped in epoch {keks.rotate(installation.open_ports(_settings(data)), tenant)}"
+    )
+
+
+@kek_app.command("rewrap")
+def kek_rewrap(tenant: Tenant, data: Data = None) -> None:
+    """Move the tenant's keys to its newest KEK while the server serves; goes on where it was stopped."""
+    broken = 0
+    for done in keks.rewrap(installation.open_ports(_settings(data)), tenant):
+        print(f"{tenant}: {done.moved:,} of {done.total:,} keys moved to epoch {done.epoch}", flush=True)
+        broken = done.broken
+    if broken:
+        raise SetupError(f"{broken:,} keys do not open and stay where they are; the audit log has the count")
+
+
+@kek_app.command("destroy")
+def kek_destroy(tenant: Tenant, epoch: Annotated[int, typer.Option(min=1)], data: Data = None) -> None:
+    """Delete the KEK of an old epoch for good; refused while a key that is not destroyed hangs on it."""
+    gone = keks.destroy(installation.open_ports(_settings(data)), tenant, epoch)
+    typer.echo(f"{tenant}: the KEK of epoch {epoch} is destroyed, and {gone:,} destroyed keys with it")
+
+
+@kek_app.command("move-root")
+def kek_move_root(
+    to: Annotated[Path, typer.Option(metavar="FILE", help="The new root's settings, a line KEYSERVER_...=value each.")],
+    data: Data = None,
+) -> None:
+    """Wrap all KEKs with another root.  Replicas then have to be started again with its settings."""
+    settings = _settings(data)
+    names, moved = installation.move_root(settings, to)
+    typer.echo(f"{moved:,} KEKs moved ({names}); now set what {to} says, and start the server again")
 
 
 @audit_app.command("key")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -22,16 +23,20 @@ from keyserver.audit.entry import OPERATOR
 from keyserver.audit.log import start
 from keyserver.errors import SetupError, WrapBroken
 from keyserver.ids import RANDOM_BYTES, uuid7
-from keyserver.keywrap import FileRoot, Root
+from keyserver.keywrap import Root, RootKind
+from keyserver.roots import open_root, settings_of_root
 from keyserver.secretfile import SECRET_BYTES, create_secret, read_secret
+from keyserver.service import keks
 from keyserver.service.ports import Ports
 from keyserver.settings import NAME, Settings
 from keyserver.store import log, queries, schema
 from keyserver.store.database import Database
 from keyserver.store.tables import KekRow, TenantRow
-from keyserver.tokens import BuiltinIssuer
+from keyserver.tokens import AccessVerifier, BuiltinIssuer
+from keyserver.tokens.keyfiles import KeyFiles, rotate_keys
 
 FIRST_EPOCH = 1
+MOST_KEKS_CHECKED = 64
 
 
 def initialise(settings: Settings, tenant: str, now: int) -> Ports:
@@ -46,11 +51,17 @@ def initialise(settings: Settings, tenant: str, now: int) -> Ports:
     with database.reading() as session:
         started = log.head(session) is not None
     if not started:
-        for path in (settings.root_key_file, settings.issuer_key_file, settings.log_key_file):
+        secrets = [settings.issuer_key_file, settings.log_key_file]
+        if settings.root is RootKind.FILE:
+            secrets.append(settings.root_key_file)
+        for path in secrets:
             if not path.exists():
                 create_secret(path, os.urandom(SECRET_BYTES))
-    root = FileRoot.read(settings.root_key_file, os.urandom)
+    root = open_root(settings)
     log_key = _signing_key(settings.log_key_file)
+    with database.reading() as session:
+        # Before a tenant is added: its KEK must not come to lie under another root than the others.
+        _check_root(session, root, settings)
     with database.writing() as session:
         if not started:
             start(session, f"{NAME}/{os.urandom(4).hex()}", log_key.public_key().public_bytes_raw())
@@ -71,8 +82,8 @@ def open_ports(settings: Settings, clock: Callable[[], int] | None = None) -> Po
     database = Database(settings.url)
     if not schema.is_current(database):
         raise SetupError("the database does not have the schema of this version; run: keyserver init")
-    root = FileRoot.read(settings.root_key_file, os.urandom)
-    issuer = BuiltinIssuer(_signing_key(settings.issuer_key_file), settings.issuer, settings.audience)
+    root = open_root(settings)
+    issuer = BuiltinIssuer(KeyFiles(settings.issuer_key_file), settings.issuer, settings.audience)
     log_key = _signing_key(settings.log_key_file)
     with database.reading() as session:
         head = log.head(session)
@@ -85,11 +96,58 @@ def open_ports(settings: Settings, clock: Callable[[], int] | None = None) -> Po
         database=database,
         root=root,
         issuer=issuer,
+        verifier=_access_verifier(settings, issuer),
         signer=LogSigner(log_key, head.origin),
         clock=clock or (lambda: int(time.time())),
         new_id=lambda: uuid7(time.time_ns() // 1_000_000, os.urandom(RANDOM_BYTES)),
         random=os.urandom,
     )
+
+
+def rotate_issuer(settings: Settings, now: int) -> str:
+    """Let the built-in issuer sign with a new key, on record; returns the key's name.
+
+    Raises SetupError, Unavailable.
+    """
+    ports = open_ports(settings)
+    with ports.database.writing() as session:
+        audit.append(session, Entry(at=now, action=Action.ROTATE_ISSUER, outcome=Outcome.ALLOWED, actor=OPERATOR))
+        keys = rotate_keys(settings.issuer_key_file, now, os.urandom(SECRET_BYTES))
+    ports.database.close()
+    return keys.kid
+
+
+def _access_verifier(settings: Settings, builtin: BuiltinIssuer) -> AccessVerifier:
+    if settings.issuers is None:
+        return AccessVerifier(builtin)
+    # Imported here: without other issuers no HTTP client is loaded.
+    from keyserver.tokens.fetching import fetch_key_set
+    from keyserver.tokens.issuers import read_issuers
+    from keyserver.tokens.jwkscache import JwksCache
+    from keyserver.tokens.oidc import OidcIssuer
+
+    configs = read_issuers(settings.issuers)
+    issuers = [OidcIssuer(config, JwksCache(config.issuer, partial(fetch_key_set, config))) for config in configs]
+    try:
+        return AccessVerifier(builtin, issuers)
+    except ValueError as cause:
+        raise SetupError(f"{settings.issuers}: {cause}") from None
+
+
+def move_root(settings: Settings, path: Path) -> tuple[str, int]:
+    """Wrap every KEK with the root that the settings in the file name; from where to where, and how many KEKs.
+
+    The key of a new root that is a file is made if it is not there.  Raises SetupError and
+    what `keks.move_root` raises.
+    """
+    chosen = settings_of_root(settings, path)
+    if chosen.root is RootKind.FILE and not chosen.root_key_file.exists():
+        create_secret(chosen.root_key_file, os.urandom(SECRET_BYTES))
+    ports = open_ports(settings)
+    names = f"{settings.root.value} to {chosen.root.value}"
+    moved = keks.move_root(ports, open_root(chosen), names)
+    ports.database.close()
+    return names, moved
 
 
 def _prepare_folder(settings: Settings) -> None:
@@ -123,11 +181,17 @@ def _add_tenant(session: Session, root: Root, tenant: str, now: int) -> None:
 
 
 def _check_root(session: Session, root: Root, settings: Settings) -> None:
-    for row in queries.all_keks(session):
+    keks = queries.openable_keks(session)
+    # A remote root takes its time: some of its KEKs stand for all, and each is checked again when it is used.
+    for row in keks if settings.root is RootKind.FILE else keks[:MOST_KEKS_CHECKED]:
         try:
             keywrap.open_kek(root, row.wrapped, row.tenant, row.epoch)
         except WrapBroken:
             raise SetupError(
-                f"{settings.root_key_file} does not open the key of tenant {row.tenant}, epoch {row.epoch}: "
+                f"{_root_name(settings)} does not open the key of tenant {row.tenant}, epoch {row.epoch}: "
                 "it is another root, or the database was altered"
             ) from None
+
+
+def _root_name(settings: Settings) -> str:
+    return str(settings.root_key_file) if settings.root is RootKind.FILE else f"the root ({settings.root.value})"

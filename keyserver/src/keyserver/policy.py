@@ -25,7 +25,8 @@ class Caller:
     subject: str
     tenant: str
     scopes: frozenset[Scope]
-    token_id: UUID
+    token_id: str
+    """`jti` of the access token: a UUID of the built-in issuer, anything of 1 to 200 characters of another one."""
 
 
 @dataclass(frozen=True)

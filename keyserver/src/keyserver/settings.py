@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from keyserver.keywrap.root import RootKind
 
 NAME = "faceseal-keyserver"
 
@@ -20,8 +23,31 @@ class Settings(BaseSettings):
     """SQLAlchemy URL, postgresql+psycopg://...; secret, for it may hold a password.  None: SQLite in `data`."""
     issuer: str = Field(NAME, min_length=1, max_length=200)
     audience: str = Field(NAME, min_length=1, max_length=200)
+    issuers: Path | None = None
+    """JSON file of the other issuers whose access tokens count; None: only the built-in one's do."""
     max_body_bytes: int = Field(64 * 1024, ge=1024, le=1 << 20)
     """A longer request body is refused before it is read."""
+
+    root: RootKind = RootKind.FILE
+    """What wraps the tenants' KEKs; the settings below say where it is."""
+    root_file: Path | None = None
+    """None: root.key in `data`."""
+    pkcs11_module: Path | None = None
+    """The driver, a shared library."""
+    pkcs11_token: str = Field("", max_length=32)
+    pkcs11_key: str = Field("keyserver-root", min_length=1, max_length=200)
+    pkcs11_pin_file: Path | None = None
+    pkcs11_mechanism: Literal["aes-gcm", "aes-kwp"] = "aes-gcm"
+    aws_kms_key: str = Field("", max_length=2048)
+    """Key id or ARN; region and credentials come from AWS's own settings."""
+    vault_url: str = Field("", max_length=2048)
+    vault_mount: str = Field("transit", pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$", max_length=200)
+    vault_key: str = Field("keyserver-root", pattern=r"^[A-Za-z0-9_.-]+$", max_length=200)
+    vault_token_file: Path | None = None
+    root_seconds: float = Field(10, gt=0, le=60)
+    """A root that has not answered by then does not answer."""
+    kek_cache_seconds: int = Field(300, ge=0, le=3600)
+    """How long a replica remembers a KEK that a remote root has opened."""
 
     @property
     def url(self) -> str:
@@ -37,8 +63,8 @@ class Settings(BaseSettings):
 
     @property
     def root_key_file(self) -> Path:
-        """32 bytes that wrap the tenants' KEKs."""
-        return self.data / "root.key"
+        """32 bytes that wrap the tenants' KEKs, if the root is a file."""
+        return self.root_file if self.root_file is not None else self.data / "root.key"
 
     @property
     def issuer_key_file(self) -> Path:

@@ -34,12 +34,16 @@ class Entry:
     outcome: Outcome
     actor: str
     tenant: str | None = None
-    token_id: UUID | None = None
+    token_id: str | None = None
     """`jti` of the access token."""
     key_id: UUID | None = None
     key_ids: tuple[UUID, ...] = ()
     grant_id: UUID | None = None
     kek_epoch: int | None = None
+    from_epochs: tuple[int, ...] = ()
+    """The older epochs that keys were moved from."""
+    count: int | None = None
+    """How many keys, or KEKs, the action concerns."""
     sealed_digest: bytes | None = None
     recipient: bytes | None = None
     purpose: str | None = None
@@ -51,18 +55,20 @@ class Entry:
 
     def leaf(self, index: int) -> str:
         """Canonical JSON with the entry's index, so that a moved entry shows by itself."""
-        fields: dict[str, str | int | list[str] | None] = {
+        fields: dict[str, str | int | list[str] | list[int] | None] = {
             "version": VERSION,
             "index": index,
             "at": self.at,
             "event": f"{self.action.value}.{self.outcome.value}",
             "actor": self.actor,
             "tenant": self.tenant,
-            "token": _text(self.token_id),
+            "token": self.token_id,
             "key": _text(self.key_id),
             "keys": [str(key_id) for key_id in self.key_ids] or None,
             "grant": _text(self.grant_id),
             "kek_epoch": self.kek_epoch,
+            "from_epochs": [*self.from_epochs] or None,
+            "count": self.count,
             "sealed_digest": _binary(self.sealed_digest),
             "recipient": _binary(self.recipient),
             "purpose": self.purpose,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
@@ -14,6 +15,9 @@ from keyserver.actions import SCOPES, Action
 from keyserver.errors import Unauthenticated
 from keyserver.policy import Caller
 from keyserver.service.ports import Ports
+from keyserver.tokens import TokenRefused
+
+_log = logging.getLogger(__name__)
 
 _DOCUMENTED_SCHEME = HTTPBearer(bearerFormat="JWT", description="Access token (RFC 9068)", auto_error=False)
 """For OpenAPI only: it accepts everything, `AuthenticatedRoute` has verified the token by then."""
@@ -29,7 +33,12 @@ class AuthenticatedRoute(APIRoute):
         async def authenticated(request: Request) -> Response:
             ports: Ports = request.app.state.ports
             token = _bearer_token(request)
-            request.state.caller = ports.issuer.verify_access(token, ports.clock()).caller()
+            try:
+                request.state.caller = await ports.verifier.authenticate(token, ports.clock)
+            except TokenRefused as refusal:
+                # The word alone: the token itself is nobody's business, and outside all refusals are one.
+                _log.info("access token refused: %s", refusal.why.value)
+                raise
             return await inner(request)
 
         return authenticated

@@ -9,7 +9,7 @@ from uuid import UUID
 from keyserver.audit import LogSigner
 from keyserver.keywrap import Random, Root
 from keyserver.store.database import Database
-from keyserver.tokens import BuiltinIssuer
+from keyserver.tokens import AccessVerifier, BuiltinIssuer
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class Ports:
     database: Database
     root: Root
     issuer: BuiltinIssuer
+    verifier: AccessVerifier
     signer: LogSigner
     clock: Callable[[], int]
     """Whole seconds since 1970-01-01 UTC."""

@@ -1,66 +1,46 @@
-"""The issuer of the embedded default: signs and verifies with one Ed25519 key.
+"""The issuer of the embedded default: signs with one Ed25519 key, verifies with it and its predecessors.
 
-Rules (RFC 8725):
-1. the length is bounded before anything is parsed, and base64url is canonical;
-2. the header is exactly ``{"alg": "EdDSA", "typ": <the expected type>}``: no other algorithm,
-   no key brought along (jwk, jku, x5u), nothing critical (crit), nothing unknown;
-3. the type is compared exactly, so that neither kind of token passes for the other;
-4. issuer and audience are this server's, and the time is within [nbf, exp).
+Rules (RFC 8725), beside those of `keyserver.tokens.jws`:
+1. the algorithm is EdDSA, and the type is compared exactly, so that neither kind of token
+   passes for the other;
+2. `kid` names one of this issuer's keys; a token without it was made before keys had names,
+   and is checked with the oldest;
+3. issuer and audience are this server's, and the time is within [nbf, exp);
+4. every claim is required and no other is allowed.
 """
 
 from __future__ import annotations
 
-import json
-from enum import StrEnum
+from collections.abc import Callable
 from typing import TypeVar
 from uuid import UUID
 
 import jwt
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from pydantic import ValidationError
 
-from faceseal.wire import Scope, decode_base64url
-from keyserver.errors import Unauthenticated
-from keyserver.tokens.claims import AccessClaims, Claims, GrantClaims
+from faceseal.wire import Scope
+from keyserver.tokens.claims import MAX_LIFETIME, AccessClaims, Claims, GrantClaims
+from keyserver.tokens.jws import Algorithm, parse_compact, verify_signature
+from keyserver.tokens.refusal import Refusal, TokenRefused
+from keyserver.tokens.signingkeys import SigningKeys
+from keyserver.tokens.strictjson import parse_json
 
 MAX_TOKEN_BYTES = 4096
-MAX_LIFETIME = 90 * 86400
-"""Seconds."""
 ACCESS_TYPE = "at+jwt"
 GRANT_TYPE = "restore-grant+jwt"
-_ALGORITHM = "EdDSA"
-_JWS = jwt.PyJWS(algorithms=[_ALGORITHM])
+_JWS = jwt.PyJWS(algorithms=[Algorithm.EDDSA.value])
 
 AnyClaims = TypeVar("AnyClaims", bound=Claims)
 
 
-class Refusal(StrEnum):
-    """Why a token does not count.  For the audit log and for tests, not for the caller."""
-
-    MALFORMED = "malformed"
-    HEADER = "header"
-    SIGNATURE = "signature"
-    CLAIMS = "claims"
-    ISSUER = "issuer"
-    AUDIENCE = "audience"
-    NOT_YET_VALID = "not_yet_valid"
-    EXPIRED = "expired"
-
-
-class TokenRefused(Unauthenticated):
-    """The token does not count; `why` is for the audit log."""
-
-    def __init__(self, why: Refusal) -> None:
-        super().__init__("the token does not count")
-        self.why = why
-
-
 class BuiltinIssuer:
-    """Issues and verifies tokens; times are passed in, in seconds since 1970."""
+    """Issues and verifies tokens; times are passed in, in seconds since 1970.
 
-    def __init__(self, private: Ed25519PrivateKey, issuer: str, audience: str) -> None:
-        self._private = private
-        self._issuer = issuer
+    `keys` is asked each time, so that a rotation takes effect in a server that runs.
+    """
+
+    def __init__(self, keys: Callable[[], SigningKeys], issuer: str, audience: str) -> None:
+        self.name = issuer
+        self._keys = keys
         self._audience = audience
 
     def issue_access(
@@ -69,7 +49,7 @@ class BuiltinIssuer:
         """An access token.  Raises ValueError if a claim is not one that `verify_access` takes."""
         _check_lifetime(lifetime)
         claims = AccessClaims(
-            iss=self._issuer,
+            iss=self.name,
             aud=self._audience,
             sub=subject,
             tenant=tenant,
@@ -82,10 +62,10 @@ class BuiltinIssuer:
         return self._sign(claims, ACCESS_TYPE)
 
     def issue_grant(self, grant_id: UUID, requester: str, tenant: str, approved_at: int, expires_at: int) -> str:
-        """The token of an approved grant; the same arguments give the same token."""
+        """The token of an approved grant; the same arguments give the same token until the key is rotated."""
         _check_lifetime(expires_at - approved_at)
         claims = GrantClaims(
-            iss=self._issuer,
+            iss=self.name,
             aud=self._audience,
             sub=requester,
             tenant=tenant,
@@ -105,22 +85,24 @@ class BuiltinIssuer:
         return self._verify(token, GRANT_TYPE, GrantClaims, now)
 
     def _sign(self, claims: Claims, kind: str) -> str:
-        return _JWS.encode(claims.model_dump_json().encode(), self._private, _ALGORITHM, headers={"typ": kind})
+        keys = self._keys()
+        headers = {"typ": kind, "kid": keys.kid}
+        return _JWS.encode(claims.model_dump_json().encode(), keys.private, Algorithm.EDDSA.value, headers=headers)
 
     def _verify(self, token: str, kind: str, model: type[AnyClaims], now: int) -> AnyClaims:
-        if _header(token) != {"alg": _ALGORITHM, "typ": kind}:
+        jws = parse_compact(token, MAX_TOKEN_BYTES)
+        if jws.algorithm is not Algorithm.EDDSA or jws.typ != kind:
             raise TokenRefused(Refusal.HEADER)
+        key = self._keys().find(jws.kid, now)
+        if key is None:
+            raise TokenRefused(Refusal.KEY)
+        verify_signature(jws, key)
         try:
-            payload = _JWS.decode(token, self._private.public_key(), algorithms=[_ALGORITHM])
-        except jwt.InvalidSignatureError:
-            raise TokenRefused(Refusal.SIGNATURE) from None
-        except jwt.InvalidTokenError:
-            raise TokenRefused(Refusal.MALFORMED) from None
-        try:
-            claims = model.model_validate_json(payload)
-        except ValidationError:
+            claims = model.model_validate(parse_json(jws.payload))
+        except ValueError:
+            # Of both; what pydantic raises is one as well.
             raise TokenRefused(Refusal.CLAIMS) from None
-        if claims.iss != self._issuer:
+        if claims.iss != self.name:
             raise TokenRefused(Refusal.ISSUER)
         if claims.aud != self._audience:
             raise TokenRefused(Refusal.AUDIENCE)
@@ -134,14 +116,3 @@ class BuiltinIssuer:
 def _check_lifetime(seconds: int) -> None:
     if not 0 < seconds <= MAX_LIFETIME:
         raise ValueError(f"a token lives between 1 and {MAX_LIFETIME} seconds")
-
-
-def _header(token: str) -> object:
-    """The parsed header of a token whose three parts are canonical base64url."""
-    if len(token) > MAX_TOKEN_BYTES or token.count(".") != 2:
-        raise TokenRefused(Refusal.MALFORMED)
-    try:
-        header, _, _ = (decode_base64url(part) for part in token.split("."))
-        return json.loads(header)
-    except (ValueError, RecursionError):
-        raise TokenRefused(Refusal.MALFORMED) from None

@@ -11,6 +11,8 @@ from faceseal.wire import Identifier, Scope, ShortText, Timestamp
 from keyserver.policy import Caller
 
 TENANT_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+MAX_LIFETIME = 90 * 86400
+"""Seconds; no token of any issuer lives longer."""
 TenantName = Annotated[str, StringConstraints(pattern=TENANT_PATTERN)]
 
 
@@ -46,7 +48,7 @@ class AccessClaims(Claims):
 
     def caller(self) -> Caller:
         """Whom the token speaks for."""
-        return Caller(self.sub, self.tenant, parse_scopes(self.scope), self.jti)
+        return Caller(self.sub, self.tenant, parse_scopes(self.scope), str(self.jti))
 
 
 class GrantClaims(Claims):
