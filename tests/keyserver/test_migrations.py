@@ -14,6 +14,7 @@ from faceseal.wire import GrantState
 from keyserver.errors import SetupError, StoreUnavailable
 from keyserver.store import schema
 from keyserver.store.database import Database
+from keyserver.store.replay import remember_proof
 from keyserver.store.tables import Base, GrantRow, KekRow, LogRow, TenantRow
 
 
@@ -64,6 +65,25 @@ def test_a_migration_that_fails_leaves_nothing_behind(empty_database: Database) 
     with pytest.raises(StoreUnavailable):
         schema.upgrade(empty_database)
     assert tables(empty_database) == {"audit_nodes"}
+
+
+def test_the_table_of_used_proofs_comes_and_goes_with_rows_in_it_and_touches_no_other(empty_database: Database) -> None:
+    def count(table: str) -> int:
+        with empty_database.reading() as session:
+            return int(session.execute(text(f"SELECT COUNT(*) FROM {table}")).scalar_one())  # noqa: S608 - a constant
+
+    schema.upgrade(empty_database, "0001")
+    with empty_database.writing() as session:
+        session.execute(text("INSERT INTO tenants (name, created_at) VALUES ('before', 1)"))
+    for _ in range(2):
+        schema.upgrade(empty_database, "0002")
+        assert (count("tenants"), count("dpop_proofs")) == (1, 0)
+        with empty_database.writing() as session:
+            assert all(remember_proof(session, "j" * 43, f"proof {number}", 1) for number in range(3))
+        assert count("dpop_proofs") == 3
+        schema.downgrade(empty_database, "0001")
+        assert "dpop_proofs" not in tables(empty_database)
+        assert count("tenants") == 1
 
 
 @pytest.mark.parametrize(

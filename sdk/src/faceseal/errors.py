@@ -71,6 +71,10 @@ class KeyringError(KeySourceError):
     """The local keyring cannot be read or written, or the passphrase is wrong."""
 
 
+class ClientKeyError(KeySourceError):
+    """The file of the client's own key cannot be read or written, or is open to others."""
+
+
 class UnknownKey(KeySourceError):
     """The key source has no such key, or does not show it to the asker."""
 

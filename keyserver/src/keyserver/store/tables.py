@@ -66,11 +66,14 @@ class KekRow(Base):
     """A tenant's key-encryption key of one epoch, wrapped by the root."""
 
     __tablename__ = "keks"
+    __table_args__ = (CheckConstraint("destroyed_at IS NULL OR length(wrapped) = 0", name="destroyed"),)
 
     tenant: Mapped[str] = mapped_column(ForeignKey("tenants.name"), primary_key=True)
     epoch: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     wrapped: Mapped[bytes] = mapped_column(LargeBinary)
+    """Empty once destroyed; the row stays, for keys that are destroyed as well refer to it."""
     created_at: Mapped[int] = mapped_column(BigInteger)
+    destroyed_at: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class KeyRow(Base):
@@ -158,3 +161,14 @@ class NodeRow(Base):
     level: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
     position: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     hash: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class ProofRow(Base):
+    """A DPoP proof that was used.  After `expires_at` its time is over anyway, and the row may go."""
+
+    __tablename__ = "dpop_proofs"
+    __table_args__ = (Index(None, "expires_at"),)
+
+    digest: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    """Of the key's thumbprint and the proof's `jti`."""
+    expires_at: Mapped[int] = mapped_column(BigInteger)
