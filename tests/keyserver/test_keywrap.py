@@ -72,8 +72,8 @@ def test_an_image_key_opens_only_as_itself(kek: Kek, key_id: UUID, suite: str) -
 
 def test_an_image_key_does_not_depend_on_the_epoch_of_its_kek() -> None:
     same_kek = b"s" * 32
-    first = root().wrap(same_kek, keywrap._kek_context("default", 1))
-    second = root().wrap(same_kek, keywrap._kek_context("default", 2))
+    first = root().wrap(same_kek, keywrap.kek_context("default", 1))
+    second = root().wrap(same_kek, keywrap.kek_context("default", 2))
     wrapped = keywrap.open_kek(root(), first, "default", 1).wrap(IMAGE_KEY, KEY_ID, SUITE, b"n" * 12)
     assert keywrap.open_kek(root(), second, "default", 2).unwrap(wrapped, KEY_ID, SUITE) == IMAGE_KEY
 

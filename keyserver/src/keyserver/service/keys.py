@@ -31,7 +31,7 @@ def create_key(ports: Ports, caller: Caller, request: CreateKey) -> KeyCreated:
     key_id = ports.new_id()
     attempt = Attempt(ports, caller, Action.CREATE_KEY, ports.clock())
     with deciding(attempt) as session:
-        wrapping = queries.current_kek(session, caller.tenant)
+        wrapping = queries.kek_for_wrapping(session, caller.tenant)
         if wrapping is None:
             raise Refused(Reason.TENANT_UNKNOWN)
         kek = keywrap.open_kek(ports.root, wrapping.wrapped, wrapping.tenant, wrapping.epoch)

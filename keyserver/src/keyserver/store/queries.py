@@ -1,16 +1,18 @@
 """Queries of keys, grants and tenants.  Whatever locks says so; locks last until the commit.
 
-To lock in one order everywhere, and so never in a circle: grant, then key, then audit log.
+To lock in one order everywhere, and so never in a circle: grants by id, then keys by id, then
+the audit log.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import case, func, select, tuple_
 from sqlalchemy.orm import Session
 
+from faceseal.wire import KeyState
 from keyserver.store.tables import GrantRow, KekRow, KeyRow, TenantRow
 
 PAGE = 100
@@ -27,9 +29,13 @@ def current_kek(session: Session, tenant: str) -> KekRow | None:
     return session.scalars(newest).first()
 
 
-def kek_of(session: Session, key: KeyRow) -> KekRow:
-    """The KEK that wraps this key."""
-    return session.get_one(KekRow, (key.tenant, key.kek_epoch))
+def keks_of(session: Session, keys: Iterable[KeyRow]) -> dict[tuple[str, int], KekRow]:
+    """The KEKs that wrap these keys, by tenant and epoch."""
+    wanted = {(key.tenant, key.kek_epoch) for key in keys}
+    if not wanted:
+        return {}
+    found = session.scalars(select(KekRow).where(tuple_(KekRow.tenant, KekRow.epoch).in_(wanted)))
+    return {(row.tenant, row.epoch): row for row in found}
 
 
 def all_keks(session: Session) -> Sequence[KekRow]:
@@ -47,9 +53,12 @@ def key_for_change(session: Session, key_id: UUID) -> KeyRow | None:
     return session.get(KeyRow, key_id, with_for_update=True)
 
 
-def key_for_release(session: Session, key_id: UUID) -> KeyRow | None:
-    """The key, locked against changes; others may release it meanwhile."""
-    return session.get(KeyRow, key_id, with_for_update={"read": True})
+def keys_for_release(session: Session, key_ids: Collection[UUID]) -> dict[UUID, KeyRow]:
+    """Those of the keys that exist, locked against changes; others may release them meanwhile."""
+    if not key_ids:
+        return {}
+    found = select(KeyRow).where(KeyRow.id.in_(key_ids)).order_by(KeyRow.id).with_for_update(read=True)
+    return {row.id: row for row in session.scalars(found)}
 
 
 def keys_of(session: Session, tenant: str, key_ids: Sequence[UUID]) -> Sequence[KeyRow]:
@@ -73,9 +82,64 @@ def grant_for_change(session: Session, grant_id: UUID) -> GrantRow | None:
     return session.get(GrantRow, grant_id, with_for_update=True)
 
 
+def grants_for_change(session: Session, grant_ids: Collection[UUID]) -> dict[UUID, GrantRow]:
+    """Those of the grants that exist, locked: nobody else decides on them or uses them meanwhile."""
+    if not grant_ids:
+        return {}
+    found = select(GrantRow).where(GrantRow.id.in_(grant_ids)).order_by(GrantRow.id).with_for_update()
+    return {row.id: row for row in session.scalars(found)}
+
+
 def newest_grants(session: Session, tenant: str, requested_by: str | None) -> Sequence[GrantRow]:
     """At most `PAGE` grants of the tenant, or of one requester in it, newest first."""
     grants = select(GrantRow).where(GrantRow.tenant == tenant)
     if requested_by is not None:
         grants = grants.where(GrantRow.requested_by == requested_by)
     return session.scalars(grants.order_by(GrantRow.requested_at.desc(), GrantRow.id.desc()).limit(PAGE)).all()
+
+
+def kek_for_wrapping(session: Session, tenant: str) -> KekRow | None:
+    """The tenant's KEK of the latest epoch, locked against its destruction; others may wrap with it meanwhile.
+
+    Taken before keys are locked or added.
+    """
+    newest = select(KekRow).where(KekRow.tenant == tenant, KekRow.destroyed_at.is_(None))
+    return session.scalars(newest.order_by(KekRow.epoch.desc()).limit(1).with_for_update(read=True)).first()
+
+
+def kek_for_change(session: Session, tenant: str, epoch: int) -> KekRow | None:
+    """The KEK, locked: nobody wraps with it meanwhile."""
+    return session.get(KekRow, (tenant, epoch), with_for_update=True)
+
+
+def openable_keks(session: Session, tenant: str | None = None) -> Sequence[KekRow]:
+    """The KEKs, of one tenant or of all, that are not destroyed; oldest epochs first."""
+    found = select(KekRow).where(KekRow.destroyed_at.is_(None)).order_by(KekRow.tenant, KekRow.epoch)
+    return session.scalars(found if tenant is None else found.where(KekRow.tenant == tenant)).all()
+
+
+def tenants_for_change(session: Session, tenant: str | None = None) -> Sequence[str]:
+    """Names of all tenants, or of the one, locked: nobody else gives them a KEK meanwhile.  Taken before all others."""
+    names = select(TenantRow.name).order_by(TenantRow.name).with_for_update()
+    return session.scalars(names if tenant is None else names.where(TenantRow.name == tenant)).all()
+
+
+def keys_by_epoch(session: Session, tenant: str | None = None) -> dict[tuple[str, int], tuple[int, int]]:
+    """By tenant and epoch: how many keys hang on the KEK that are not destroyed, and how many that are."""
+    destroyed = func.sum(case((KeyRow.state == KeyState.DESTROYED, 1), else_=0))
+    counted = select(KeyRow.tenant, KeyRow.kek_epoch, func.count(), destroyed)
+    counted = counted.group_by(KeyRow.tenant, KeyRow.kek_epoch)
+    rows = session.execute(counted if tenant is None else counted.where(KeyRow.tenant == tenant))
+    return {(name, epoch): (total - gone, gone) for name, epoch, total, gone in rows}
+
+
+def keys_for_rewrap(
+    session: Session, tenant: str, before_epoch: int, after: UUID | None, limit: int, *, skip_locked: bool
+) -> Sequence[KeyRow]:
+    """Keys of older epochs that are not destroyed, by id, from behind `after` on, locked."""
+    found = select(KeyRow).where(
+        KeyRow.tenant == tenant, KeyRow.kek_epoch < before_epoch, KeyRow.state != KeyState.DESTROYED
+    )
+    if after is not None:
+        found = found.where(KeyRow.id > after)
+    return session.scalars(found.order_by(KeyRow.id).limit(limit).with_for_update(skip_locked=skip_locked)).all()
