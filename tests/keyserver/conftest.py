@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import socket
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +11,8 @@ from uuid import UUID, uuid4
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from postgresql_server import postgresql_programs, running_postgresql
+from softhsm import softhsm_driver
 from sqlalchemy import RowMapping, Table, text
 from starlette.testclient import TestClient
 
@@ -33,15 +31,12 @@ EVERY_SCOPE = " ".join(Scope)
 MAX_BODY_BYTES = 16 * 1024
 
 
-def postgresql_programs() -> Path | None:
-    on_path = shutil.which("initdb")
-    folders = [Path(on_path).parent] if on_path else []
-    folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-    return next((folder for folder in folders if (folder / "initdb").exists() and (folder / "postgres").exists()), None)
-
-
 # Decided when tests are collected: where there is no PostgreSQL there are no tests of it.
 DATABASES = ["sqlite", "postgresql"] if postgresql_programs() else ["sqlite"]
+
+
+# Likewise where there is no software token.
+collect_ignore = [] if softhsm_driver() else ["test_roots_pkcs11.py"]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -54,31 +49,8 @@ def postgresql() -> Iterator[str]:
     """URL, without a database's name, of a PostgreSQL server that lives as long as the tests."""
     programs = postgresql_programs()
     assert programs is not None
-    # PostgreSQL refuses to run as root, and then its folder must be another user's.
-    user: dict[str, Any] = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
-    folder = Path(tempfile.mkdtemp(prefix="keyserver-postgresql-"))
-    password = uuid4().hex
-    try:
-        (folder / "password").write_text(password)
-        if user:
-            for path in (folder, folder / "password"):
-                shutil.chown(path, user["user"], user["group"])
-        run: dict[str, Any] = {"cwd": folder, "env": {"LC_ALL": "C"}, **user}
-        data = folder / "data"
-        initdb = [programs / "initdb", "-D", data, "-U", "test", "-A", "scram-sha-256", "--no-sync", "-E", "UTF8"]
-        subprocess.run([*initdb, f"--pwfile={folder / 'password'}"], check=True, stdout=subprocess.DEVNULL, **run)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"
-        pg_ctl = [programs / "pg_ctl", "-D", data, "-w", "-l", folder / "log"]
-        subprocess.run([*pg_ctl, "-o", options, "start"], check=True, stdout=subprocess.DEVNULL, **run)
-        try:
-            yield f"postgresql+psycopg://test:{password}@127.0.0.1:{port}"
-        finally:
-            stop = [*pg_ctl, "-m", "immediate", "stop"]
-            subprocess.run(stop, check=True, stdout=subprocess.DEVNULL, **run)
-    finally:
-        shutil.rmtree(folder)
+    with running_postgresql(programs, durable=False) as url:
+        yield url
 
 
 def on_server(url: str, *statements: str) -> None:

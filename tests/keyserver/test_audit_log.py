@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 import rfc8785
 
-from faceseal.translog import verify_consistency, verify_inclusion
+from faceseal.translog import RightEdge, leaf_hash, verify_consistency, verify_inclusion
 from keyserver import audit
 from keyserver.actions import Action
 from keyserver.audit import Entry, Outcome
@@ -83,7 +83,7 @@ def test_the_longest_entry_fits_a_receipt() -> None:
         outcome=Outcome.ALLOWED,
         actor='"' * 200,
         tenant="a" * 64,
-        token_id=uuid4(),
+        token_id="\U0001f600" * 200,
         key_id=uuid4(),
         key_ids=tuple(uuid4() for _ in range(100)),
         grant_id=uuid4(),
@@ -93,3 +93,25 @@ def test_the_longest_entry_fits_a_receipt() -> None:
         reason="x" * 100,
     )
     assert len(longest.leaf(1 << 52)) <= 16384
+
+
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (3, 1, 7), (64, 64), (1, 130, 2)])
+def test_a_batch_makes_the_tree_that_its_entries_make_one_by_one(world: Any, sizes: tuple[int, ...]) -> None:
+    edge = RightEdge()
+    for leaf in world.leaves():
+        edge.append(leaf_hash(leaf.encode()))
+    for size in sizes:
+        with world.ports.database.writing() as session:
+            appended = audit.append_all(session, [ENTRY] * size)
+        for entry in appended:
+            assert entry.index == edge.size
+            edge.append(leaf_hash(entry.leaf.encode()))
+        for entry in appended:
+            assert (entry.checkpoint.size, entry.checkpoint.root) == (edge.size, edge.root())
+            leaf, proof = entry.leaf.encode(), entry.inclusion_proof
+            verify_inclusion(entry.index, edge.size, leaf, proof, edge.root())
+    with world.ports.database.reading() as session:
+        assert audit.current_checkpoint(session).root == edge.root()
+        for index, leaf in enumerate(world.leaves()):
+            proof = audit.prove_inclusion(session, index, edge.size)
+            verify_inclusion(index, edge.size, leaf.encode(), proof, edge.root())

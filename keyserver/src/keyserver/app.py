@@ -12,6 +12,7 @@ from keyserver import problems
 from keyserver.body_limit import BodyLimit
 from keyserver.routes import ROUTERS
 from keyserver.service.ports import Ports
+from keyserver.service.release import Releases
 
 
 def create_app(ports: Ports, max_body_bytes: int) -> FastAPI:
@@ -25,6 +26,7 @@ def create_app(ports: Ports, max_body_bytes: int) -> FastAPI:
         redoc_url=None,
     )
     app.state.ports = ports
+    app.state.releases = Releases(ports)
     for router in ROUTERS:
         app.include_router(router)
     app.add_api_route("/healthz", _health, summary="Whether the server answers", tags=["health"])

@@ -12,15 +12,19 @@ from fastapi import FastAPI
 from keyserver.errors import SetupError
 
 _GRACE_SECONDS = 10
+_BACKLOG = 128
 
 
 def bind(host: str, port: int) -> socket.socket:
     """A listening socket; port 0 takes a free one.  Raises SetupError."""
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=128)
+        listening = socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except (OSError, OverflowError) as cause:
         raise SetupError(f"cannot listen on {host} port {port}: {cause}") from None
+    # Connections inherit it.  Without, an answer's second packet waits 40 ms for the client to acknowledge the first.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
 
 
 def run(app: FastAPI, listening: socket.socket, ready: Callable[[], None]) -> None:

@@ -1,7 +1,15 @@
 """The audit log: an RFC 6962 Merkle tree of canonical JSON entries, kept in the database."""
 
 from keyserver.audit.entry import Entry, Outcome
-from keyserver.audit.log import Appended, LogSigner, append, current_checkpoint, prove_consistency, prove_inclusion
+from keyserver.audit.log import (
+    Appended,
+    LogSigner,
+    append,
+    append_all,
+    current_checkpoint,
+    prove_consistency,
+    prove_inclusion,
+)
 
 __all__ = [
     "Appended",
@@ -9,6 +17,7 @@ __all__ = [
     "LogSigner",
     "Outcome",
     "append",
+    "append_all",
     "current_checkpoint",
     "prove_consistency",
     "prove_inclusion",

@@ -13,17 +13,17 @@ from dataclasses import dataclass
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.orm import Session
 
-from faceseal.translog import Checkpoint, VerifierKey, leaf_hash, node_hash, sign_checkpoint
+from faceseal.translog import Checkpoint, VerifierKey, leaf_hash, sign_checkpoint
 from keyserver.audit import tree
 from keyserver.audit.entry import Entry
 from keyserver.errors import SetupError
 from keyserver.store import log as rows
-from keyserver.store.tables import EntryRow, LogRow, NodeRow
+from keyserver.store.tables import LogRow
 
 
 @dataclass(frozen=True)
 class Appended:
-    """A new entry, its inclusion proof, and the unsigned checkpoint that ends with it."""
+    """A new entry, its inclusion proof, and the unsigned checkpoint that it leads to."""
 
     leaf: str
     index: int
@@ -51,22 +51,31 @@ def start(session: Session, origin: str, public_key: bytes) -> None:
 
 def append(session: Session, entry: Entry) -> Appended:
     """Add an entry in the session's transaction; waits while another one appends."""
+    (appended,) = append_all(session, [entry])
+    return appended
+
+
+def append_all(session: Session, entries: Sequence[Entry]) -> list[Appended]:
+    """Add entries, in their order, in the session's transaction; waits while another one appends.
+
+    Takes as many statements for many as for one.  All are proved against one checkpoint,
+    that of the tree which ends with the last of them.
+    """
     head = rows.head_for_append(session)
-    index = head.size
-    leaf = entry.leaf(index)
-    session.add(EntryRow(entry_index=index, leaf=leaf))
-    completed = tree.new_nodes(index)
-    left_siblings = [(level, position - 1) for level, position in completed[:-1]]
-    stored = rows.nodes(session, left_siblings)
-    node = leaf_hash(leaf.encode())
-    for (level, position), sibling in zip(completed, [*left_siblings, None], strict=True):
-        session.add(NodeRow(level=level, position=position, hash=node))
-        if sibling is not None:
-            node = node_hash(stored[sibling], node)
-    head.size = index + 1
+    first, size = head.size, head.size + len(entries)
+    leaves = [entry.leaf(first + offset) for offset, entry in enumerate(entries)]
+    # Of the tree so far, new hashes and proofs need its right edge and nothing else.
+    known = dict(rows.nodes(session, tree.perfect_subtrees((0, first))))
+    made = tree.grown(known, first, [leaf_hash(leaf.encode()) for leaf in leaves])
+    rows.add(session, first, leaves, made)
+    head.size = size
     session.flush()
-    proof = prove_inclusion(session, index, head.size)
-    return Appended(leaf, index, proof, _checkpoint(session, head))
+    known |= made
+    checkpoint = Checkpoint(head.origin, size, tree.range_hash((0, size), known))
+    return [
+        Appended(leaf, index, [tree.range_hash(part, known) for part in tree.inclusion_path(index, size)], checkpoint)
+        for index, leaf in enumerate(leaves, start=first)
+    ]
 
 
 def prove_inclusion(session: Session, index: int, size: int) -> list[bytes]:

@@ -7,7 +7,7 @@ of at most log2(n) of them, so that no proof ever looks at the leaves.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from faceseal.translog import EMPTY_ROOT, node_hash
 
@@ -15,6 +15,19 @@ Node = tuple[int, int]
 """(level, position)."""
 Range = tuple[int, int]
 """Leaves [start, end), as RFC 6962 splits them."""
+
+
+def grown(edge: Mapping[Node, bytes], first: int, leaves: Sequence[bytes]) -> dict[Node, bytes]:
+    """The nodes that leaves (their hashes), from number `first` on, complete; edge: `perfect_subtrees` before them."""
+    made: dict[Node, bytes] = {}
+    for index, leaf in enumerate(leaves, start=first):
+        node = leaf
+        for level, position in new_nodes(index):
+            if level:
+                left = (level - 1, 2 * position)
+                node = node_hash(made[left] if left in made else edge[left], node)
+            made[level, position] = node
+    return made
 
 
 def new_nodes(index: int) -> list[Node]:

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from fastapi import Depends, Request
+
 from faceseal.wire import BindKey, CreateKey, Identifier, KeyCreated, KeyInfo, KeyPage, Release, Released
 from keyserver.actions import Action
 from keyserver.routes.authentication import WithCaller, WithPorts, authenticated_router, documentation
-from keyserver.service import keys, release
+from keyserver.service import keys
+from keyserver.service.release import Releases
 
 router = authenticated_router("/v1/keys", "keys")
+
+
+def _releases(request: Request) -> Releases:
+    releases: Releases = request.app.state.releases
+    return releases
+
+
+WithReleases = Annotated[Releases, Depends(_releases)]
 
 
 @router.post("", status_code=201, summary="Create an image key", **documentation(Action.CREATE_KEY, 413, 422))
@@ -45,6 +58,6 @@ def revoke_key(key_id: Identifier, ports: WithPorts, caller: WithCaller) -> KeyI
 
 
 @router.post("/{key_id}/release", summary="Release a key under a grant", **documentation(Action.RELEASE, 404, 413, 422))
-def release_key(key_id: Identifier, request: Release, ports: WithPorts, caller: WithCaller) -> Released:
+def release_key(key_id: Identifier, request: Release, releases: WithReleases, caller: WithCaller) -> Released:
     """One use of the grant, with a receipt from the audit log."""
-    return release.release_key(ports, caller, key_id, request)
+    return releases.release(caller, key_id, request)

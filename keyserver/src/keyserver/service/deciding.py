@@ -91,14 +91,34 @@ def deciding(attempt: Attempt, *, writes: bool = True) -> Iterator[Session]:
         require(policy.decide_scope(attempt.caller, attempt.action))
         with database.writing() if writes else database.reading() as session:
             yield session
-    except Refused as refusal:
-        reason = refusal.reason.value if refusal.detail is None else f"{refusal.reason.value}: {refusal.detail}"
-        _record(attempt.entry(Outcome.DENIED, reason), attempt.ports)
-        answer, message = _ANSWERS.get(refusal.reason, (AccessDenied, "not allowed"))
-        raise answer(message) from None
-    except Broken as failure:
-        _record(attempt.entry(Outcome.FAILED, str(failure)), attempt.ports)
-        raise Unavailable("the key cannot be opened; the operator must look into it") from None
+    except (Refused, Broken) as refusal:
+        _record(refused_entry(attempt, refusal), attempt.ports)
+        raise answer_to(refusal) from None
+
+
+def require_scope(attempt: Attempt) -> None:
+    """For attempts that are decided elsewhere.  Raises AccessDenied, once the refusal is on record, and Unavailable."""
+    decision = policy.decide_scope(attempt.caller, attempt.action)
+    if isinstance(decision, Denied):
+        refusal = Refused(decision.reason)
+        _record(refused_entry(attempt, refusal), attempt.ports)
+        raise answer_to(refusal)
+
+
+def refused_entry(attempt: Attempt, refusal: Refused | Broken) -> Entry:
+    """What the log says of an attempt that came to nothing, with the reason."""
+    if isinstance(refusal, Broken):
+        return attempt.entry(Outcome.FAILED, str(refusal))
+    why = refusal.reason.value
+    return attempt.entry(Outcome.DENIED, why if refusal.detail is None else f"{why}: {refusal.detail}")
+
+
+def answer_to(refusal: Refused | Broken) -> KeyServerError:
+    """What the caller gets instead, without the reason."""
+    if isinstance(refusal, Broken):
+        return Unavailable("the key cannot be opened; the operator must look into it")
+    answer, message = _ANSWERS.get(refusal.reason, (AccessDenied, "not allowed"))
+    return answer(message)
 
 
 def _record(entry: Entry, ports: Ports) -> None:

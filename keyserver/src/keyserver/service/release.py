@@ -1,69 +1,132 @@
-"""Releasing a key under a grant: the path that everything else is for.
+"""Releasing keys under grants: the path that everything else is for.
 
-Order (the caller is already authenticated, and the scope checked by `deciding`):
-1. the recipient is a usable key: a spoiled request costs no use, and tells nothing about the grant;
+Releases that are asked for at the same time share a transaction (see `combining`), in
+which each is decided by itself.  Order (the caller is already authenticated):
+1. scope and recipient are looked at: a spoiled request costs no use, and tells nothing about the grant;
 2. the grant's token is this server's, in time, and of the right type;
-3. grant and key are loaded and locked, and policy decides on their present state;
-4. in the same transaction the key is opened, a use is taken and the entry appended;
+3. grants and keys are loaded and locked, and policy decides on their present state;
+4. in the same transaction keys are opened, uses taken, and an entry appended for each, allowed or not;
 5. the transaction is durably committed;
-6. only then do the sealed key and the receipt leave.
+6. only then do the sealed keys and the receipts leave.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from sqlalchemy.orm import Session
 
 from faceseal.keytransport import release_info, seal_key
 from faceseal.wire import Receipt, Release, Released
 from keyserver import audit, keywrap, policy
 from keyserver.actions import Action
-from keyserver.audit import Appended, Outcome
+from keyserver.audit import Appended, Entry, Outcome
 from keyserver.errors import RequestInvalid, WrapBroken
 from keyserver.policy import Caller, Reason
-from keyserver.service.deciding import Attempt, Broken, Refused, deciding, require
+from keyserver.service.combining import Combining
+from keyserver.service.deciding import Attempt, Broken, Refused, answer_to, refused_entry, require, require_scope
 from keyserver.service.facts import grant_facts, key_facts
 from keyserver.service.keys import UNUSABLE_RECIPIENT
 from keyserver.service.ports import Ports
 from keyserver.store import queries
-from keyserver.store.tables import KeyRow
+from keyserver.store.tables import GrantRow, KekRow, KeyRow
 from keyserver.tokens import GrantClaims, TokenRefused
 
 
-def release_key(ports: Ports, caller: Caller, key_id: UUID, request: Release) -> Released:
-    """One use of a grant: the image key, sealed to the recipient, with the proof that it is on record.
+@dataclass(frozen=True)
+class Asked:
+    """One release that is asked for.  claims: of the grant's token, or why it does not count."""
 
-    Raises AccessDenied whatever the reason, NotFound if the key is not the tenant's,
-    RequestInvalid for an unusable recipient, Unavailable if nothing could be recorded.
-    """
-    now = ports.clock()
-    claims = _grant_claims(ports, request.grant, now)
-    grant_id = claims.grant_id if isinstance(claims, GrantClaims) else None
-    attempt = Attempt(ports, caller, Action.RELEASE, now, key_id, grant_id)
-    with deciding(attempt) as session:
+    attempt: Attempt
+    key_id: UUID
+    recipient: bytes
+    claims: GrantClaims | TokenRefused
+
+
+@dataclass(frozen=True)
+class Given:
+    """A release that was allowed, and its entry."""
+
+    sealed_key: bytes
+    entry: Entry
+
+
+class Releases:
+    """The releases of one process."""
+
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
+        self._combining: Combining[Asked, Released | Refused | Broken] = Combining(self._release_all)
+
+    def release(self, caller: Caller, key_id: UUID, request: Release) -> Released:
+        """One use of a grant: the image key, sealed to the recipient, with the proof that it is on record.
+
+        Raises AccessDenied whatever the reason, NotFound if the key is not the tenant's,
+        RequestInvalid for an unusable recipient, Unavailable if nothing could be recorded.
+        """
+        now = self._ports.clock()
+        claims = _grant_claims(self._ports, request.grant, now)
+        grant_id = claims.grant_id if isinstance(claims, GrantClaims) else None
+        attempt = Attempt(self._ports, caller, Action.RELEASE, now, key_id, grant_id)
+        require_scope(attempt)
         _require_usable(request.recipient)
-        if isinstance(claims, TokenRefused):
-            raise Refused(Reason.GRANT_TOKEN_REFUSED, claims.why.value)
-        grant = queries.grant_for_change(session, claims.grant_id)
-        if grant is None or (claims.sub, claims.tenant) != (grant.requested_by, grant.tenant):
+        outcome = self._combining.run(Asked(attempt, key_id, request.recipient, claims))
+        if isinstance(outcome, Released):
+            return outcome
+        raise answer_to(outcome)
+
+    def _release_all(self, asked: Sequence[Asked]) -> list[Released | Refused | Broken]:
+        with self._ports.database.writing() as session:
+            claims = [one.claims for one in asked if isinstance(one.claims, GrantClaims)]
+            grants = queries.grants_for_change(session, {found.grant_id for found in claims})
+            keys = queries.keys_for_release(session, {one.key_id for one in asked})
+            keks = queries.keks_of(session, keys.values())
+            outcomes = [_decided(one, grants, keys, keks, self._ports) for one in asked]
+            appended = audit.append_all(
+                session, [_entry(one, outcome) for one, outcome in zip(asked, outcomes, strict=True)]
+            )
+        # Committed: from here on the releases are on record, and the keys may leave.
+        checkpoint = self._ports.signer.sign(appended[0].checkpoint)
+        return [
+            Released(key_id=one.key_id, sealed_key=outcome.sealed_key, receipt=_receipt(proved, checkpoint))
+            if isinstance(outcome, Given)
+            else outcome
+            for one, outcome, proved in zip(asked, outcomes, appended, strict=True)
+        ]
+
+
+def _decided(
+    one: Asked,
+    grants: Mapping[UUID, GrantRow],
+    keys: Mapping[UUID, KeyRow],
+    keks: Mapping[tuple[str, int], KekRow],
+    ports: Ports,
+) -> Given | Refused | Broken:
+    """The decision, on the state that earlier ones of the same transaction have left; takes a use if it is yes."""
+    attempt = one.attempt
+    try:
+        if isinstance(one.claims, TokenRefused):
+            raise Refused(Reason.GRANT_TOKEN_REFUSED, one.claims.why.value)
+        grant = grants.get(one.claims.grant_id)
+        if grant is None or (one.claims.sub, one.claims.tenant) != (grant.requested_by, grant.tenant):
             raise Refused(Reason.GRANT_TOKEN_REFUSED, "no such grant")
-        key = queries.key_for_release(session, key_id)
+        key = keys.get(one.key_id)
         if key is None:
             raise Refused(Reason.KEY_UNKNOWN)
-        require(policy.decide_release(caller, key_facts(key), grant_facts(grant), now))
-        try:
-            image_key = _open(session, ports, key)
-        except WrapBroken as cause:
-            raise Broken(str(cause)) from None
-        sealed_key = seal_key(image_key, request.recipient, release_info(key_id, claims.grant_id))
-        grant.uses_left -= 1
-        entry = replace(attempt.entry(Outcome.ALLOWED), recipient=request.recipient, uses_left=grant.uses_left)
-        appended = audit.append(session, entry)
-    # Committed: from here on the release is on record, and the key may leave.
-    return Released(key_id=key_id, sealed_key=sealed_key, receipt=_receipt(ports, appended))
+        require(policy.decide_release(attempt.caller, key_facts(key), grant_facts(grant), attempt.now))
+        image_key = _open(key, keks[key.tenant, key.kek_epoch], ports)
+    except (Refused, Broken) as refusal:
+        return refusal
+    sealed_key = seal_key(image_key, one.recipient, release_info(one.key_id, grant.id))
+    grant.uses_left -= 1
+    entry = replace(attempt.entry(Outcome.ALLOWED), recipient=one.recipient, uses_left=grant.uses_left)
+    return Given(sealed_key, entry)
+
+
+def _entry(one: Asked, outcome: Given | Refused | Broken) -> Entry:
+    return outcome.entry if isinstance(outcome, Given) else refused_entry(one.attempt, outcome)
 
 
 def _require_usable(recipient: bytes) -> None:
@@ -81,16 +144,13 @@ def _grant_claims(ports: Ports, token: str, now: int) -> GrantClaims | TokenRefu
         return refusal
 
 
-def _open(session: Session, ports: Ports, key: KeyRow) -> bytes:
-    wrapping = queries.kek_of(session, key)
-    kek = keywrap.open_kek(ports.root, wrapping.wrapped, wrapping.tenant, wrapping.epoch)
-    return kek.unwrap(key.wrapped, key.id, key.suite)
+def _open(key: KeyRow, wrapping: KekRow, ports: Ports) -> bytes:
+    try:
+        kek = keywrap.open_kek(ports.root, wrapping.wrapped, wrapping.tenant, wrapping.epoch)
+        return kek.unwrap(key.wrapped, key.id, key.suite)
+    except WrapBroken as cause:
+        raise Broken(str(cause)) from None
 
 
-def _receipt(ports: Ports, appended: Appended) -> Receipt:
-    return Receipt(
-        leaf=appended.leaf,
-        index=appended.index,
-        inclusion_proof=appended.inclusion_proof,
-        checkpoint=ports.signer.sign(appended.checkpoint),
-    )
+def _receipt(proved: Appended, checkpoint: str) -> Receipt:
+    return Receipt(leaf=proved.leaf, index=proved.index, inclusion_proof=proved.inclusion_proof, checkpoint=checkpoint)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import insert, select, tuple_
 from sqlalchemy.orm import Session
 
 from keyserver.store.tables import EntryRow, LogRow, NodeRow
@@ -28,6 +28,14 @@ def nodes(session: Session, wanted: Collection[tuple[int, int]]) -> Mapping[tupl
         return {}
     found = select(NodeRow).where(tuple_(NodeRow.level, NodeRow.position).in_(list(wanted)))
     return {(row.level, row.position): row.hash for row in session.scalars(found)}
+
+
+def add(session: Session, first: int, new: Sequence[str], hashes: Mapping[tuple[int, int], bytes]) -> None:
+    """Insert leaves, from number `first` on, and hashes by (level, position)."""
+    entries = [{"entry_index": index, "leaf": leaf} for index, leaf in enumerate(new, start=first)]
+    found = [{"level": level, "position": position, "hash": value} for (level, position), value in hashes.items()]
+    session.execute(insert(EntryRow), entries)
+    session.execute(insert(NodeRow), found)
 
 
 def leaves(session: Session, size: int) -> Iterator[str]:
