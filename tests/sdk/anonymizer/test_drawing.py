@@ -110,6 +110,13 @@ def test_after_the_last_round_the_least_alike_of_all_is_returned(exchange, judge
     assert is_made_from(draw, judged[0][0][1], exchange)
 
 
+def test_a_face_too_small_for_the_guard_is_not_shown_to_it(exchange, judged):
+    guard = IdentityGuard(lambda *_: pytest.fail("it was"), 0.3, smallest=40.0)
+    (draw,) = draw_best(origins(PHOTO, [record()], KEY, exchange), exchange, Choice(4, 3, guard))
+    ((latents, surprise),) = judged
+    assert is_made_from(draw, latents[int(surprise.argmin())], exchange)
+
+
 def test_one_draw_is_not_judged(exchange, judged):
     draw_best(origins(PHOTO, [record()], KEY, exchange), exchange, Choice(1))
     assert not judged

@@ -118,9 +118,10 @@ def _chosen(latents: FloatArray, faces: Sequence[Face], exchange: Exchange, choi
 
 
 def _likeness(face: Face, square: Pixels, guard: IdentityGuard | None) -> float:
-    if guard is None:
+    points = face.landmarks[:5] * face.cell
+    if guard is None or float(np.linalg.norm(points[1] - points[0])) < guard.smallest:
         return -math.inf
-    return guard.likeness(face.square, square, face.landmarks[:5] * face.cell)
+    return guard.likeness(face.square, square, points)
 
 
 def _redrawn(record: FaceRecord) -> FaceRecord:

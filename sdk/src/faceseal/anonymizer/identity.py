@@ -19,8 +19,11 @@ class IdentityGuard:
     """A face that comes out more alike than `most_alike` is made again with another nonce.
 
     likeness: any recognition network's score, for example the cosine of its embeddings;
-    most_alike: best below the score from which the network takes two faces for one person's.
+    most_alike: best below the score from which the network takes two faces for one person's;
+    smallest: eye distance in pixels below which a face is not judged, for to the network all
+    faces of so few pixels are alike.
     """
 
     likeness: Likeness
     most_alike: float
+    smallest: float = 20.0
