@@ -212,3 +212,13 @@ def world(settings: Settings) -> Iterator[World]:
     with TestClient(create_app(ports, MAX_BODY_BYTES), raise_server_exceptions=False) as client:
         yield World(ports, clock, client)
     ports.database.close()
+
+
+@pytest.fixture
+def alice(world: World) -> Person:
+    return world.person("alice")
+
+
+@pytest.fixture
+def bob(world: World) -> Person:
+    return world.person("bob")

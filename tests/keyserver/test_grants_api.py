@@ -9,16 +9,6 @@ from uuid import uuid4
 import pytest
 
 
-@pytest.fixture
-def alice(world: Any) -> Any:
-    return world.person("alice")
-
-
-@pytest.fixture
-def bob(world: Any) -> Any:
-    return world.person("bob")
-
-
 def test_a_request_is_pending_and_has_no_token(world: Any, alice: Any) -> None:
     keys = [alice.create_key()[0].id for _ in range(3)]
     grant = alice.request_grant(*keys, uses=3, valid_for=600)

@@ -17,16 +17,6 @@ from faceseal.wire import Released, encode_base64url
 from keyserver.store.tables import KeyRow
 
 
-@pytest.fixture
-def alice(world: Any) -> Any:
-    return world.person("alice")
-
-
-@pytest.fixture
-def bob(world: Any) -> Any:
-    return world.person("bob")
-
-
 def last_entry(world: Any) -> dict[str, Any]:
     entry: dict[str, Any] = json.loads(world.leaves()[-1])
     return entry

@@ -47,16 +47,6 @@ class _Kept(Exception):
     pass
 
 
-@pytest.fixture
-def alice(world: Any) -> Any:
-    return world.person("alice")
-
-
-@pytest.fixture
-def bob(world: Any) -> Any:
-    return world.person("bob")
-
-
 def caller(world: Any, person: Any) -> Caller:
     found: Caller = world.ports.issuer.verify_access(person.token, world.clock.now).caller()
     return found

@@ -67,9 +67,7 @@ def write(
     """
     free = _Free(codec)
     surroundings = codec.blocks(square[None].astype(np.float64))[0]
-    cells = surroundings.copy()
-    cells[mask] = codec.blocks(codec.decode(latent[None]))[0][mask]
-    cells = _close_seams(codec, free, cells, mask)
+    cells = _filled(codec, free, surroundings, latent, mask)
     seen = inside & ~mask
     if seen.any():
         cells[mask] += _grain(codec, free, latent, surroundings, mask, seen, stream)
@@ -87,9 +85,8 @@ def smooth(
 
     For looking at, not for carrying: values are rounded and clipped as they are.
     """
-    cells = codec.blocks(square[None].astype(np.float64))[0]
-    cells[mask] = codec.blocks(codec.decode(latent[None]))[0][mask]
-    cells = _close_seams(codec, _Free(codec), cells, mask)
+    surroundings = codec.blocks(square[None].astype(np.float64))[0]
+    cells = _filled(codec, _Free(codec), surroundings, latent, mask)
     picture = np.clip(np.rint(codec.square(cells[None])[0]), 0, 255).astype(np.uint8)
     shown = mask.repeat(codec.cell, axis=0).repeat(codec.cell, axis=1)
     return np.where(shown[..., None], picture, square)
@@ -103,6 +100,15 @@ class _Free:
 
     def __call__(self, blocks: FloatArray) -> FloatArray:
         return np.asarray(blocks - blocks @ self._encoding.T @ self._decoding.T)
+
+
+def _filled(
+    codec: CellCodec, free: _Free, surroundings: FloatArray, latent: FloatArray, mask: NDArray[np.bool_]
+) -> FloatArray:
+    """Blocks (16, 16, 3 * cell**2) of the surroundings, and of `latent` in the masked cells, without seams."""
+    cells = surroundings.copy()
+    cells[mask] = codec.blocks(codec.decode(latent[None]))[0][mask]
+    return _close_seams(codec, free, cells, mask)
 
 
 def _close_seams(codec: CellCodec, free: _Free, cells: FloatArray, mask: NDArray[np.bool_]) -> FloatArray:

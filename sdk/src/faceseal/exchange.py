@@ -26,7 +26,7 @@ from faceseal.model import Codec, Condition, Model, RefiningCodec, landmark_maps
 FloatArray = NDArray[np.float64]
 
 SURPRISE_TIMES = (0.5, 0.7)
-"""Where the velocity's error tells best which of several faces is odd (rank correlation .87 with 28 evaluations)."""
+"""Where the velocity's error is asked for; see docs/adr/0010-the-least-surprising-of-several-faces.md."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +137,7 @@ class Exchange:
         carrying: as for `generate`.
         """
         show = _written if carrying else _smoothed
-        surrounded = self.in_surroundings(latents, faces)
+        surrounded = self._in_surroundings(latents, faces)
         return [show(f, self.model.codec(f.cell), one) for f, one in zip(faces, surrounded, strict=True)]
 
     def carried(self, face: Face) -> NDArray[np.uint8]:
@@ -181,7 +181,7 @@ class Exchange:
         """As float32 on the model's device."""
         return torch.from_numpy(np.ascontiguousarray(values)).float().to(self.model.device)
 
-    def in_surroundings(self, latents: FloatArray, faces: Sequence[Face]) -> FloatArray:
+    def _in_surroundings(self, latents: FloatArray, faces: Sequence[Face]) -> FloatArray:
         """`latents` (B, C, L, L) inside each face's mask, its surroundings' latent outside."""
         return np.stack(
             [

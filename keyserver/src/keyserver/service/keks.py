@@ -107,7 +107,7 @@ def rotate(ports: Ports, tenant: str) -> int:
         if present is None or (present.epoch, present.wrapped) != (newest.epoch, newest.wrapped):
             raise Conflict("the tenant's KEK was changed meanwhile")
         session.add(KekRow(tenant=tenant, epoch=epoch, wrapped=wrapped, created_at=now))
-        audit.append(session, _entry(now, Action.ROTATE_KEK, tenant=tenant, kek_epoch=epoch))
+        audit.append(session, replace(_entry(now, Action.ROTATE_KEK), tenant=tenant, kek_epoch=epoch))
     return epoch
 
 
@@ -154,7 +154,7 @@ def destroy(ports: Ports, tenant: str, epoch: int) -> int:
         if left:
             raise Conflict(f"{left} keys that are not destroyed hang on epoch {epoch}; rewrap first")
         row.wrapped, row.destroyed_at = b"", now
-        audit.append(session, _entry(now, Action.DESTROY_KEK, tenant=tenant, kek_epoch=epoch, count=gone))
+        audit.append(session, replace(_entry(now, Action.DESTROY_KEK), tenant=tenant, kek_epoch=epoch, count=gone))
     drop_journal(ports.database)
     return gone
 
@@ -183,7 +183,7 @@ def move_root(ports: Ports, new: Root, names: str) -> int:
             raise Conflict("KEKs were changed meanwhile; nothing was moved")
         for row in rows:
             row.wrapped = moved[row.tenant, row.epoch]
-        audit.append(session, _entry(now, Action.MOVE_ROOT, count=len(rows), reason=names))
+        audit.append(session, replace(_entry(now, Action.MOVE_ROOT), count=len(rows), reason=names))
     drop_journal(ports.database)
     return len(moved)
 
@@ -213,10 +213,10 @@ def _rewrap_batch(ports: Ports, tenant: str, after: UUID | None, limit: int, las
         broken = len(rows) - len(moved)
         if moved:
             epochs = tuple(sorted(set(moved)))
-            done = _entry(now, Action.REWRAP_KEYS, tenant=tenant, kek_epoch=newest.epoch, count=len(moved))
+            done = replace(_entry(now, Action.REWRAP_KEYS), tenant=tenant, kek_epoch=newest.epoch, count=len(moved))
             audit.append(session, replace(done, from_epochs=epochs))
         if broken and last_round:
-            failed = _entry(now, Action.REWRAP_KEYS, tenant=tenant, kek_epoch=newest.epoch, count=broken)
+            failed = replace(_entry(now, Action.REWRAP_KEYS), tenant=tenant, kek_epoch=newest.epoch, count=broken)
             audit.append(session, replace(failed, outcome=Outcome.FAILED, reason="wrapped keys do not open"))
         return _Step(rows[-1].id, newest.epoch, len(moved), broken)
 
@@ -250,22 +250,5 @@ def _state(row: KekRow, newest: int) -> KekState:
     return KekState.CURRENT if row.epoch == newest else KekState.RETIRED
 
 
-def _entry(
-    now: int,
-    action: Action,
-    *,
-    tenant: str | None = None,
-    kek_epoch: int | None = None,
-    count: int | None = None,
-    reason: str | None = None,
-) -> Entry:
-    return Entry(
-        at=now,
-        action=action,
-        outcome=Outcome.ALLOWED,
-        actor=OPERATOR,
-        tenant=tenant,
-        kek_epoch=kek_epoch,
-        count=count,
-        reason=reason,
-    )
+def _entry(now: int, action: Action) -> Entry:
+    return Entry(at=now, action=action, outcome=Outcome.ALLOWED, actor=OPERATOR)

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
@@ -29,6 +28,7 @@ from faceseal.wire import Digest, Timestamp, decode_base64url
 from keyserver.errors import Unauthenticated
 from keyserver.tokens.nonces import Nonces
 from keyserver.tokens.proofkey import ProofKey, parse_proof_key
+from keyserver.tokens.strictjson import parse_json
 from keyserver.tokens.targeturl import MAX_URL_CHARACTERS, normalized_url
 
 MAX_PROOF_CHARACTERS = 4096
@@ -126,20 +126,9 @@ def _parts(proof: str) -> tuple[object, object, bytes, bytes]:
         raise ProofRefused(ProofRefusal.MALFORMED)
     try:
         header, payload, signature = (decode_base64url(part) for part in proof.split("."))
-        return _strict_json(header), _strict_json(payload), signature, proof.rpartition(".")[0].encode("ascii")
-    except (ValueError, RecursionError):
+        return parse_json(header), parse_json(payload), signature, proof.rpartition(".")[0].encode("ascii")
+    except ValueError:
         raise ProofRefused(ProofRefusal.MALFORMED) from None
-
-
-def _strict_json(text: bytes) -> object:
-    return json.loads(text.decode(), object_pairs_hook=_distinct)
-
-
-def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("a member is named twice")
-    return members
 
 
 def _key(jwk: object) -> ProofKey:

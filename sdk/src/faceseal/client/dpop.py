@@ -13,7 +13,6 @@ import re
 import secrets
 import stat
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -26,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from faceseal.client.folder import sync_folder
 from faceseal.errors import ClientKeyError, ServerMisbehaved
 from faceseal.wire import encode_base64url
 
@@ -97,7 +97,7 @@ class DpopKey:
             raise ClientKeyError(f"{path} is there already; load it, or choose another file") from None
         except OSError as cause:
             raise ClientKeyError(f"cannot write the key {path}: {cause.strerror}") from None
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
     def proof(self, method: str, url: str, access_token: str, now: int, nonce: str | None = None) -> str:
         """A proof for one request with this token, never to be sent twice; `now` in seconds since 1970.
@@ -156,13 +156,3 @@ def _read_private(path: Path) -> bytes:
     if len(data) > MAX_FILE_BYTES:
         raise ClientKeyError(f"{path} is too long for a key")
     return data
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a new name durable, where folders can be synchronized (not on Windows)."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -7,13 +7,14 @@ import secrets
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID, uuid4
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from filelock import FileLock, Timeout
 
+from faceseal.client.folder import sync_folder
 from faceseal.client.keyringfile import (
     MAX_FILE_BYTES,
     MAX_KEYS,
@@ -165,7 +166,7 @@ class LocalKeyring:
                 raise
         except OSError as cause:
             raise KeyringError(f"cannot write the keyring {self.path}: {cause.strerror}") from cause
-        _sync_folder(self.path.parent)
+        sync_folder(self.path.parent)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -186,13 +187,3 @@ class LocalKeyring:
 
 def _nonce() -> bytes:
     return secrets.token_bytes(NONCE_BYTES)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename durable, where folders can be synchronized (not on Windows)."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
