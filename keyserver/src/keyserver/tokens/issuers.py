@@ -169,10 +169,14 @@ def parse_issuers(document: bytes) -> tuple[IssuerConfig, ...]:
     try:
         issuers = _FILE.validate_json(document)
     except ValidationError as cause:
-        found = [f"{'.'.join(str(part)[:64] for part in each['loc'])}: {each['msg']}" for each in cause.errors()[:3]]
+        found = [f"{_place(each['loc'])}: {each['msg']}" for each in cause.errors()[:3]]
         raise ValueError("; ".join(found)) from None
     for name in ("issuer", "subject_prefix"):
         value, times = Counter(getattr(issuer, name) for issuer in issuers).most_common(1)[0] if issuers else ("", 0)
         if times > 1:
             raise ValueError(f"two issuers have the {name} {value}")
     return issuers
+
+
+def _place(where: tuple[int | str, ...]) -> str:
+    return ".".join(str(part)[:64] for part in where) or "the whole file"
