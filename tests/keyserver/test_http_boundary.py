@@ -23,12 +23,14 @@ ROUTES = [
     ("GET", "/v1/keys/{id}", Action.READ_KEYS),
     ("POST", "/v1/keys/{id}/revoke", Action.REVOKE_KEY),
     ("POST", "/v1/keys/{id}/release", Action.RELEASE),
+    ("POST", "/v1/keys/{id}/break-glass", Action.BREAK_GLASS),
     ("POST", "/v1/grants", Action.REQUEST_GRANT),
     ("GET", "/v1/grants", Action.READ_GRANTS),
     ("GET", "/v1/grants/{id}", Action.READ_GRANTS),
     ("POST", "/v1/grants/{id}/approve", Action.APPROVE_GRANT),
     ("POST", "/v1/grants/{id}/deny", Action.DENY_GRANT),
     ("POST", "/v1/grants/{id}/revoke", Action.REVOKE_GRANT),
+    ("GET", "/v1/policy", Action.READ_POLICY),
     ("GET", "/v1/audit/checkpoint", Action.READ_AUDIT),
 ]
 ANY_BASE64 = "CQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
@@ -36,6 +38,7 @@ BODIES: dict[Action, dict[str, object]] = {
     Action.CREATE_KEY: {"recipient": ANY_BASE64},
     Action.BIND_KEY: {"sealed_digest": ANY_BASE64},
     Action.RELEASE: {"grant": "x", "recipient": ANY_BASE64},
+    Action.BREAK_GLASS: {"recipient": ANY_BASE64, "purpose_code": "medical_treatment", "reference": "ward 3"},
     Action.REQUEST_GRANT: {"key_ids": [str(uuid4())], "purpose": "x"},
 }
 per_route = pytest.mark.parametrize(("method", "path", "action"), ROUTES, ids=lambda value: str(value))
@@ -169,6 +172,19 @@ def test_a_malformed_body_is_a_problem_and_not_a_crash(world: Any, body: bytes) 
         {"uses": 1.0},
         {"valid_for": 90 * 86400 + 1},
         {"state": "approved"},
+        {"labels": {"album": "summer"}},
+        {"labels": {"album": 1}},
+        {"labels": {"a'b": "x"}},
+        {"purpose": None},
+        {"purpose_code": "Court_Order"},
+        {"purpose_code": None},
+        {"reference": ""},
+        {"reference": "x" * 201},
+        {"not_before": -1},
+        {"not_before": "tomorrow"},
+        {"not_before": 1 << 39},
+        {"quorum": 0},
+        {"break_glass": True},
     ],
     ids=str,
 )

@@ -44,6 +44,7 @@ def test_the_requester_of_a_grant_in_force_is_given_the_key() -> None:
         (ALICE, KEY, GRANT, NOW + 60, Reason.GRANT_EXPIRED),
         (ALICE, KEY, replace(GRANT, expires_at=None), NOW, Reason.GRANT_EXPIRED),
         (ALICE, KEY, replace(GRANT, uses_left=0), NOW, Reason.GRANT_EXHAUSTED),
+        (ALICE, KEY, replace(GRANT, not_before=NOW + 1), NOW, Reason.GRANT_NOT_YET),
     ],
 )
 def test_one_thing_wrong_is_enough_to_deny(
@@ -117,4 +118,7 @@ def test_no_scope_serves_the_operators_actions() -> None:
         Action.REWRAP_KEYS,
         Action.DESTROY_KEK,
         Action.MOVE_ROOT,
+        Action.SET_POLICY,
+        Action.ADD_WEBHOOK,
+        Action.REMOVE_WEBHOOK,
     }

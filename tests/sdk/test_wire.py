@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from faceseal import wire
+from faceseal import policywire, wire
 from faceseal.wire import decode_base64url, encode_base64url
 
 KEY_ID = "01890000-0000-7000-8000-000000000001"
@@ -25,7 +25,33 @@ EXAMPLES = {
         "sealed_digest": None,
     },
     wire.BindKey: {"sealed_digest": ZEROS},
-    wire.RequestGrant: {"key_ids": [KEY_ID], "purpose": "court order", "uses": 2, "valid_for": 3600},
+    wire.RequestGrant: {
+        "key_ids": [KEY_ID],
+        "labels": {},
+        "purpose_code": "court_order",
+        "purpose": "court order",
+        "reference": "17 O 4/26",
+        "uses": 2,
+        "valid_for": 3600,
+        "not_before": 1_700_000_000,
+    },
+    wire.Approval: {"approver": "ben", "at": 1_700_000_000},
+    wire.BreakGlass: {
+        "recipient": ZEROS,
+        "purpose_code": "medical_treatment",
+        "purpose": "no time to ask",
+        "reference": "ward 3",
+    },
+    policywire.GrantPolicy: {
+        "request_subjects": ["anna"],
+        "request_roles": ["desk"],
+        "purposes": ["court_order"],
+        "quorum": 2,
+        "longest_validity": 3600,
+        "most_uses": 5,
+        "approvals_expire": 86400,
+        "break_glass_role": "emergency",
+    },
     wire.Grant: {
         "id": GRANT_ID,
         "state": "approved",
@@ -38,6 +64,14 @@ EXAMPLES = {
         "decided_by": "ben",
         "expires_at": 1_700_003_600,
         "token": "a.b.c",
+        "labels": {"album": "2026/summer"},
+        "purpose_code": "court_order",
+        "reference": "17 O 4/26",
+        "not_before": 1_700_000_000,
+        "quorum": 2,
+        "approvals": [{"approver": "ben", "at": 1_700_000_000}],
+        "policy_version": 3,
+        "break_glass": False,
     },
     wire.Release: {"grant": "a.b.c", "recipient": ZEROS},
     wire.Receipt: {"leaf": "{}", "index": 0, "inclusion_proof": [ZEROS], "checkpoint": "log\n1\n"},
@@ -45,13 +79,43 @@ EXAMPLES = {
 }
 EXAMPLES[wire.KeyCreated] = {"key": EXAMPLES[wire.KeyInfo], "sealed_key": "A" * 107}
 EXAMPLES[wire.KeyPage] = {"keys": [EXAMPLES[wire.KeyInfo]]}
-EXAMPLES[wire.GrantPage] = {"grants": [EXAMPLES[wire.Grant]]}
+EXAMPLES[wire.GrantPage] = {"grants": [EXAMPLES[wire.Grant]], "cursor": "AAAA"}
+EXAMPLES[policywire.PolicyInfo] = {"version": 3, "set_at": 1_700_000_000, "policy": EXAMPLES[policywire.GrantPolicy]}
+EXAMPLES[policywire.WebhookMessage] = {
+    "id": GRANT_ID,
+    "event": "grant.released",
+    "time": 1_700_000_000,
+    "tenant": "default",
+    "actor": "anna",
+    "key_id": KEY_ID,
+    "grant": EXAMPLES[wire.Grant],
+}
 EXAMPLES[wire.Released] = {"key_id": KEY_ID, "sealed_key": "A" * 107, "receipt": EXAMPLES[wire.Receipt]}
+EXAMPLES[wire.GlassBroken] = {"grant": EXAMPLES[wire.Grant], "released": EXAMPLES[wire.Released]}
+GRANT_DETAILS = {
+    "labels",
+    "purpose_code",
+    "reference",
+    "not_before",
+    "quorum",
+    "approvals",
+    "policy_version",
+    "break_glass",
+}
+DEFAULTS = {
+    wire.CreateKey: {"labels"},
+    wire.RequestGrant: {"labels", "purpose_code", "purpose", "reference", "uses", "valid_for", "not_before"},
+    wire.Grant: GRANT_DETAILS,
+    wire.GrantPage: {"cursor"},
+    wire.BreakGlass: {"purpose"},
+    policywire.GrantPolicy: set(policywire.GrantPolicy.model_fields),
+}
 MODELS = pytest.mark.parametrize("model", EXAMPLES, ids=lambda model: model.__name__)
 
 
 def test_every_message_has_an_example():
-    messages = {value for value in vars(wire).values() if isinstance(value, type) and issubclass(value, wire.Message)}
+    names = [*vars(wire).values(), *vars(policywire).values()]
+    messages = {value for value in names if isinstance(value, type) and issubclass(value, wire.Message)}
     assert messages - {wire.Message} == set(EXAMPLES)
 
 
@@ -134,16 +198,41 @@ def test_values_out_of_bounds_are_refused(model, change):
 
 def test_only_defaults_may_be_left_out():
     for model, example in EXAMPLES.items():
-        optional = (
-            {"labels"} if model is wire.CreateKey else {"uses", "valid_for"} if model is wire.RequestGrant else set()
-        )
         for name in example:
             rest = json.dumps({key: value for key, value in example.items() if key != name})
-            if name in optional:
+            if name in DEFAULTS.get(model, set()):
                 model.model_validate_json(rest)
             else:
-                with pytest.raises(ValidationError, match="Field required"):
+                wrong = "either key_ids or labels" if name == "key_ids" and model is wire.RequestGrant else "required"
+                with pytest.raises(ValidationError, match=wrong):
                     model.model_validate_json(rest)
+
+
+def test_a_grant_is_asked_for_by_keys_or_by_labels_and_not_by_both():
+    by_labels = {"labels": {"album": "summer"}, "purpose": "x"}
+    assert wire.RequestGrant.model_validate_json(json.dumps(by_labels)).key_ids == []
+    for wrong in ({}, {"key_ids": [KEY_ID], "labels": {"album": "summer"}}, {"key_ids": [], "labels": {}}):
+        with pytest.raises(ValidationError, match="either key_ids or labels"):
+            wire.RequestGrant.model_validate_json(json.dumps({"purpose": "x"} | wrong))
+
+
+@pytest.mark.parametrize("code", list(wire.PurposeCode))
+@pytest.mark.parametrize("model", [wire.RequestGrant, wire.BreakGlass])
+def test_only_another_purpose_has_to_be_put_into_words(model, code):
+    stated = EXAMPLES[model] | {"purpose_code": code.value, "purpose": None}
+    if code is wire.PurposeCode.OTHER:
+        with pytest.raises(ValidationError, match="say in purpose what for"):
+            model.model_validate_json(json.dumps(stated))
+    else:
+        assert model.model_validate_json(json.dumps(stated)).purpose is None
+
+
+def test_what_the_first_version_sends_and_answers_is_still_understood():
+    request = wire.RequestGrant.model_validate_json(json.dumps({"key_ids": [KEY_ID], "purpose": "court order"}))
+    assert (request.purpose_code, request.purpose) == (wire.PurposeCode.OTHER, "court order")
+    old = {name: value for name, value in EXAMPLES[wire.Grant].items() if name not in GRANT_DETAILS}
+    grant = wire.Grant.model_validate_json(json.dumps(old))
+    assert (grant.quorum, grant.approvals, grant.break_glass) == (1, [], False)
 
 
 def test_binary_values_are_bytes_inside_and_base64url_outside():

@@ -28,6 +28,11 @@ class Action(StrEnum):
     DENY_GRANT = "grant.deny"
     REVOKE_GRANT = "grant.revoke"
     RELEASE = "release"
+    BREAK_GLASS = "break_glass"
+    READ_POLICY = "policy.read"
+    SET_POLICY = "policy.set"
+    ADD_WEBHOOK = "webhook.add"
+    REMOVE_WEBHOOK = "webhook.remove"
     READ_AUDIT = "audit.read"
 
 
@@ -42,6 +47,8 @@ SCOPES: Mapping[Action, frozenset[Scope]] = {
     Action.DENY_GRANT: frozenset({Scope.GRANTS_APPROVE}),
     Action.REVOKE_GRANT: frozenset({Scope.GRANTS_REQUEST, Scope.GRANTS_APPROVE, Scope.KEYS_RELEASE}),
     Action.RELEASE: frozenset({Scope.KEYS_RELEASE}),
+    Action.BREAK_GLASS: frozenset({Scope.KEYS_RELEASE}),
+    Action.READ_POLICY: frozenset({Scope.KEYS_ADMIN}),
     Action.READ_AUDIT: frozenset({Scope.AUDIT_READ}),
 }
 """Any one of the scopes is enough.  What is missing here is not for callers, but for the operator."""

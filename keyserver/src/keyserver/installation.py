@@ -27,6 +27,7 @@ from keyserver.keywrap import Root, RootKind
 from keyserver.roots import open_root, settings_of_root
 from keyserver.secretfile import SECRET_BYTES, create_secret, read_secret
 from keyserver.service import keks
+from keyserver.service.cursor import Cursors
 from keyserver.service.ports import Ports
 from keyserver.settings import NAME, Settings
 from keyserver.store import log, queries, schema
@@ -101,6 +102,8 @@ def open_ports(settings: Settings, clock: Callable[[], int] | None = None) -> Po
         clock=clock or (lambda: int(time.time())),
         new_id=lambda: uuid7(time.time_ns() // 1_000_000, os.urandom(RANDOM_BYTES)),
         random=os.urandom,
+        # Of the log's key, for it is the same on every replica, and stays.
+        cursors=Cursors(log_key.private_bytes_raw()),
     )
 
 

@@ -5,7 +5,9 @@ Rules:
 2. a key is bound to a photo by whoever created it;
 3. nobody decides on a grant of their own;
 4. a key is released only while it is active, to the requester of an approved grant that
-   names it, is not over and has uses left.
+   names it, has begun, is not over and has uses left.
+
+What a tenant's own policy adds is in `keyserver.grant_policy`.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ class Caller:
     scopes: frozenset[Scope]
     token_id: str
     """`jti` of the access token: a UUID of the built-in issuer, anything of 1 to 200 characters of another one."""
+    roles: frozenset[str] = frozenset()
+    """What a tenant's policy may name; on their own they allow nothing."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class GrantFacts:
     key_ids: frozenset[UUID]
     uses_left: int
     expires_at: int | None
+    not_before: int | None = None
 
 
 class Reason(StrEnum):
@@ -79,6 +84,14 @@ class Reason(StrEnum):
     GRANT_REVOKED = "grant_revoked"
     GRANT_EXPIRED = "grant_expired"
     GRANT_EXHAUSTED = "grant_exhausted"
+    GRANT_NOT_YET = "grant_not_yet"
+    REQUESTER_NOT_ALLOWED = "requester_not_allowed"
+    PURPOSE_NOT_ALLOWED = "purpose_not_allowed"
+    VALIDITY_TOO_LONG = "validity_too_long"
+    TOO_MANY_USES = "too_many_uses"
+    BREAK_GLASS_ROLE_MISSING = "break_glass_role_missing"
+    LABELS_FIT_NO_KEY = "labels_fit_no_key"
+    LABELS_FIT_TOO_MANY = "labels_fit_too_many"
 
 
 @dataclass(frozen=True)
@@ -188,4 +201,6 @@ def decide_release(caller: Caller, key: KeyFacts, grant: GrantFacts, now: int) -
     state = grant_state(grant, now)
     if state is not GrantState.APPROVED:
         return Denied(_RELEASE_REFUSED_IN[state])
+    if grant.not_before is not None and now < grant.not_before:
+        return Denied(Reason.GRANT_NOT_YET)
     return Allowed()

@@ -12,15 +12,31 @@ from __future__ import annotations
 import base64
 import binascii
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    StringConstraints,
+    model_validator,
+)
+from pydantic.config import JsonDict
 
 PROBLEM_BASE = "urn:faceseal:problem:"
 """Prefix of the `type` of every RFC 9457 problem document that the server sends."""
 MAX_RESPONSE_BYTES = 1 << 20
 """No answer of the server is longer."""
+MAX_KEYS_IN_GRANT = 1000
+"""A grant by labels is not for more keys."""
+MAX_VALIDITY = 90 * 86400
+"""Seconds that a grant is in force, at most."""
+MAX_USES = 1000
+MAX_QUORUM = 5
 
 
 def encode_base64url(value: bytes) -> str:
@@ -76,6 +92,7 @@ def _printable(text: str) -> str:
 
 ShortText = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_printable)]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._:/ -]+$")]
+Role = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._:/-]+$")]
 Timestamp = Annotated[int, Field(ge=0, le=1 << 40)]
 
 
@@ -127,6 +144,24 @@ class GrantState(StrEnum):
     EXHAUSTED = "exhausted"
 
 
+class PurposeCode(StrEnum):
+    """What a grant is for, in words that can be counted."""
+
+    COURT_ORDER = "court_order"
+    CRIMINAL_INVESTIGATION = "criminal_investigation"
+    MEDICAL_TREATMENT = "medical_treatment"
+    SUBJECT_REQUEST = "subject_request"
+    """By the person in the photo."""
+    JOURNALISTIC_REVIEW = "journalistic_review"
+    QUALITY_CONTROL = "quality_control"
+    OTHER = "other"
+    """None of these: the free text says what."""
+
+
+AnyPurpose = Annotated[PurposeCode, Field(strict=False)]
+"""In a request: what parsed it as JSON has left the word a string."""
+
+
 class CreateKey(Message):
     """POST /v1/keys: make an image key and send it sealed to `recipient` (X25519)."""
 
@@ -166,14 +201,56 @@ class KeyPage(Message):
     keys: list[KeyInfo]
 
 
+_PURPOSE_STATED: JsonDict = {
+    "anyOf": [
+        {"required": ["purpose"], "properties": {"purpose": {"type": "string"}}},
+        {"required": ["purpose_code"], "properties": {"purpose_code": {"not": {"const": "other"}}}},
+    ]
+}
+_ONE_SELECTOR: JsonDict = {
+    "oneOf": [
+        {"required": ["key_ids"], "properties": {"key_ids": {"minItems": 1}, "labels": {"maxProperties": 0}}},
+        {"required": ["labels"], "properties": {"labels": {"minProperties": 1}, "key_ids": {"maxItems": 0}}},
+    ]
+}
+
+
+def _require_purpose(code: PurposeCode, text: str | None) -> None:
+    if code is PurposeCode.OTHER and text is None:
+        raise ValueError("say in purpose what for, or name another purpose_code than other")
+
+
 class RequestGrant(Message):
     """POST /v1/grants: ask to have keys released to the asker."""
 
-    key_ids: Annotated[list[Identifier], Field(min_length=1, max_length=100)]
-    purpose: ShortText
-    uses: Annotated[int, Field(ge=1, le=1000)] = 1
-    valid_for: Annotated[int, Field(ge=1, le=90 * 86400)] = 86400
-    """Seconds from the approval."""
+    model_config = ConfigDict(json_schema_extra={"allOf": [_ONE_SELECTOR, _PURPOSE_STATED]})
+
+    key_ids: Annotated[list[Identifier], Field(max_length=100)] = []
+    labels: Annotated[dict[Label, Label], Field(max_length=16)] = {}
+    """Instead of key_ids: all keys that carry each of these labels when the grant is approved."""
+    purpose_code: AnyPurpose = PurposeCode.OTHER
+    purpose: ShortText | None = None
+    """Free text; must be there if the code is other."""
+    reference: ShortText | None = None
+    """Whatever the asker's files call the case."""
+    uses: Annotated[int, Field(ge=1, le=MAX_USES)] = 1
+    valid_for: Annotated[int, Field(ge=1, le=MAX_VALIDITY)] = 86400
+    """Seconds from the approval, or from not_before if that is later."""
+    not_before: Timestamp | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if bool(self.key_ids) == bool(self.labels):
+            raise ValueError("either key_ids or labels says which keys")
+        _require_purpose(self.purpose_code, self.purpose)
+        return self
+
+
+class Approval(Message):
+    """One approver's yes."""
+
+    approver: ShortText
+    at: Timestamp
 
 
 class Grant(Message):
@@ -182,22 +259,38 @@ class Grant(Message):
     id: Identifier
     state: GrantState
     key_ids: list[Identifier]
+    """Of a grant by labels: none before it is approved."""
     purpose: ShortText
+    """The free text; without one, the code again."""
     requested_by: ShortText
     requested_at: Timestamp
     valid_for: int
     uses_left: int
     decided_by: ShortText | None
+    """Who denied it, or whose approval was the last that it took."""
     expires_at: Timestamp | None
     """None until approved."""
     token: Annotated[str, StringConstraints(max_length=4096)] | None
     """The signed grant (JWT, typ restore-grant+jwt); only for its requester, once approved."""
+    labels: dict[Label, Label] = {}
+    purpose_code: PurposeCode = PurposeCode.OTHER
+    reference: ShortText | None = None
+    not_before: Timestamp | None = None
+    quorum: int = 1
+    """As many different approvers are needed."""
+    approvals: Annotated[list[Approval], Field(max_length=1000)] = []
+    """Also those that are too old to count."""
+    policy_version: int = 0
+    """Of the tenant's policy when the grant was requested; 0 is the one that holds before any is set."""
+    break_glass: bool = False
 
 
 class GrantPage(Message):
     """The grants that the asker may see."""
 
     grants: list[Grant]
+    cursor: Annotated[str, StringConstraints(max_length=500)] | None = None
+    """For the next page: the same query with this; None on the last one."""
 
 
 class Release(Message):
@@ -224,6 +317,30 @@ class Released(Message):
     key_id: Identifier
     sealed_key: HpkeCiphertext
     receipt: Receipt
+
+
+class BreakGlass(Message):
+    """POST /v1/keys/{id}/break-glass: have one key released at once, without anybody's approval."""
+
+    model_config = ConfigDict(json_schema_extra={"allOf": [_PURPOSE_STATED]})
+
+    recipient: PublicKey
+    purpose_code: AnyPurpose
+    purpose: ShortText | None = None
+    """Free text; must be there if the code is other."""
+    reference: ShortText
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        _require_purpose(self.purpose_code, self.purpose)
+        return self
+
+
+class GlassBroken(Message):
+    """The key, and the grant that was made for it; its id is in the release's HPKE info."""
+
+    grant: Grant
+    released: Released
 
 
 class Checkpoint(Message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
@@ -47,6 +48,18 @@ class Entry:
     sealed_digest: bytes | None = None
     recipient: bytes | None = None
     purpose: str | None = None
+    purpose_code: str | None = None
+    reference: str | None = None
+    labels: Mapping[str, str] | None = None
+    """What a grant selects keys by."""
+    not_before: int | None = None
+    quorum: int | None = None
+    """How many approvals a grant takes; 0: it is in force with the request."""
+    approvals: int | None = None
+    """How many count, this one included."""
+    policy_version: int | None = None
+    policy_digest: bytes | None = None
+    url: str | None = None
     uses: int | None = None
     valid_for: int | None = None
     expires_at: int | None = None
@@ -55,7 +68,7 @@ class Entry:
 
     def leaf(self, index: int) -> str:
         """Canonical JSON with the entry's index, so that a moved entry shows by itself."""
-        fields: dict[str, str | int | list[str] | list[int] | None] = {
+        fields: dict[str, str | int | list[str] | list[int] | dict[str, str] | None] = {
             "version": VERSION,
             "index": index,
             "at": self.at,
@@ -72,6 +85,15 @@ class Entry:
             "sealed_digest": _binary(self.sealed_digest),
             "recipient": _binary(self.recipient),
             "purpose": self.purpose,
+            "purpose_code": self.purpose_code,
+            "reference": self.reference,
+            "labels": dict(self.labels) if self.labels else None,
+            "not_before": self.not_before,
+            "quorum": self.quorum,
+            "approvals": self.approvals,
+            "policy_version": self.policy_version,
+            "policy_digest": _binary(self.policy_digest),
+            "url": self.url,
             "uses": self.uses,
             "valid_for": self.valid_for,
             "expires_at": self.expires_at,

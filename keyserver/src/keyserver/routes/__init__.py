@@ -1,7 +1,7 @@
 """HTTP to service and back; nothing is decided here."""
 
-from keyserver.routes import audit, grants, keys
+from keyserver.routes import audit, grants, keys, policy
 
-ROUTERS = (keys.router, grants.router, audit.router)
+ROUTERS = (keys.router, grants.router, policy.router, audit.router)
 
 __all__ = ["ROUTERS"]

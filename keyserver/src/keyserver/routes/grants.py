@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
-from faceseal.wire import Grant, GrantPage, Identifier, RequestGrant
+from typing import Annotated
+
+from fastapi import Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from faceseal.wire import Grant, GrantPage, GrantState, Identifier, PurposeCode, RequestGrant, ShortText
 from keyserver.actions import Action
 from keyserver.routes.authentication import WithCaller, WithPorts, authenticated_router, documentation
-from keyserver.service import grants
+from keyserver.service import grant_search, grants
+from keyserver.service.cursor import LONGEST_CURSOR
+from keyserver.service.grant_search import PAGE, GrantSearch
 
 router = authenticated_router("/v1/grants", "grants")
 
 
-@router.post("", status_code=201, summary="Request a grant", **documentation(Action.REQUEST_GRANT, 404, 413, 422))
+class GrantQuery(BaseModel):
+    """The query of a list of grants; a word that is not known is refused, for it would be ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    state: GrantState | None = None
+    requested_by: ShortText | None = None
+    key_id: Identifier | None = None
+    purpose: PurposeCode | None = None
+    cursor: Annotated[str, Field(min_length=1, max_length=LONGEST_CURSOR)] | None = None
+    limit: Annotated[int, Field(ge=1, le=PAGE)] = PAGE
+
+
+@router.post("", status_code=201, summary="Request a grant", **documentation(Action.REQUEST_GRANT, 404, 409, 413, 422))
 def request_grant(request: RequestGrant, ports: WithPorts, caller: WithCaller) -> Grant:
-    """Pending until somebody else decides."""
+    """Pending until enough others approve, or one denies."""
     return grants.request_grant(ports, caller, request)
 
 
-@router.get("", summary="List grants", **documentation(Action.READ_GRANTS))
-def list_grants(ports: WithPorts, caller: WithCaller) -> GrantPage:
-    """The caller's own, or the tenant's for an approver; at most 100, newest first."""
-    return grants.list_grants(ports, caller)
+@router.get("", summary="List grants", **documentation(Action.READ_GRANTS, 422))
+def list_grants(query: Annotated[GrantQuery, Query()], ports: WithPorts, caller: WithCaller) -> GrantPage:
+    """The caller's own, or the tenant's for an approver; newest first, a page at a time."""
+    search = GrantSearch(query.state, query.requested_by, query.key_id, query.purpose, query.cursor, query.limit)
+    return grant_search.list_grants(ports, caller, search)
 
 
 @router.get("/{grant_id}", summary="Show a grant", **documentation(Action.READ_GRANTS, 404, 422))

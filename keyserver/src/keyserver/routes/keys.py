@@ -6,10 +6,21 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from faceseal.wire import BindKey, CreateKey, Identifier, KeyCreated, KeyInfo, KeyPage, Release, Released
+from faceseal.wire import (
+    BindKey,
+    BreakGlass,
+    CreateKey,
+    GlassBroken,
+    Identifier,
+    KeyCreated,
+    KeyInfo,
+    KeyPage,
+    Release,
+    Released,
+)
 from keyserver.actions import Action
 from keyserver.routes.authentication import WithCaller, WithPorts, authenticated_router, documentation
-from keyserver.service import keys
+from keyserver.service import breakglass, keys
 from keyserver.service.release import Releases
 
 router = authenticated_router("/v1/keys", "keys")
@@ -61,3 +72,15 @@ def revoke_key(key_id: Identifier, ports: WithPorts, caller: WithCaller) -> KeyI
 def release_key(key_id: Identifier, request: Release, releases: WithReleases, caller: WithCaller) -> Released:
     """One use of the grant, with a receipt from the audit log."""
     return releases.release(caller, key_id, request)
+
+
+@router.post(
+    "/{key_id}/break-glass",
+    summary="Release a key without approval, loudly",
+    **documentation(Action.BREAK_GLASS, 404, 413, 422),
+)
+def break_glass(
+    key_id: Identifier, request: BreakGlass, ports: WithPorts, releases: WithReleases, caller: WithCaller
+) -> GlassBroken:
+    """For whoever has the role that the tenant's policy names."""
+    return breakglass.break_glass(ports, releases, caller, key_id, request)

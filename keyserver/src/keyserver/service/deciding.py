@@ -16,6 +16,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from faceseal.wire import MAX_KEYS_IN_GRANT
 from keyserver import audit, policy
 from keyserver.actions import Action
 from keyserver.audit import Entry, Outcome
@@ -32,6 +33,11 @@ _ANSWERS: dict[Reason, tuple[type[KeyServerError], str]] = {
     Reason.KEY_NOT_SUSPENDABLE: (Conflict, "the key is being destroyed, or is destroyed"),
     Reason.GRANT_NOT_PENDING: (Conflict, "the grant is already decided"),
     Reason.GRANT_NOT_APPROVED: (Conflict, "the grant is not in force"),
+    Reason.LABELS_FIT_NO_KEY: (Conflict, "no key carries these labels; label keys first, or request by other labels"),
+    Reason.LABELS_FIT_TOO_MANY: (
+        Conflict,
+        f"more than {MAX_KEYS_IN_GRANT} keys carry these labels; request by narrower ones",
+    ),
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from faceseal.wire import Grant, GrantState, KeyInfo
+from faceseal.wire import Approval, Grant, GrantState, KeyInfo
 from keyserver.policy import GrantFacts, KeyFacts, grant_state
 from keyserver.store.tables import GrantRow, KeyRow
 from keyserver.tokens import BuiltinIssuer
@@ -28,7 +28,9 @@ def key_info(row: KeyRow) -> KeyInfo:
 def grant_facts(row: GrantRow) -> GrantFacts:
     """What decisions about the grant depend on."""
     named = frozenset(named.key_id for named in row.keys)
-    return GrantFacts(row.id, row.tenant, row.state, row.requested_by, named, row.uses_left, row.expires_at)
+    return GrantFacts(
+        row.id, row.tenant, row.state, row.requested_by, named, row.uses_left, row.expires_at, row.not_before
+    )
 
 
 def grant_info(row: GrantRow, reader: str, issuer: BuiltinIssuer, now: int) -> Grant:
@@ -36,8 +38,9 @@ def grant_info(row: GrantRow, reader: str, issuer: BuiltinIssuer, now: int) -> G
     state = grant_state(grant_facts(row), now)
     token = None
     if state is GrantState.APPROVED and row.requested_by == reader and row.expires_at is not None:
-        approved_at = row.expires_at - row.valid_for
-        token = issuer.issue_grant(row.id, row.requested_by, row.tenant, approved_at, row.expires_at)
+        # The approval, or what the request names as the beginning.
+        begins_at = row.expires_at - row.valid_for
+        token = issuer.issue_grant(row.id, row.requested_by, row.tenant, begins_at, row.expires_at)
     return Grant(
         id=row.id,
         state=state,
@@ -50,4 +53,12 @@ def grant_info(row: GrantRow, reader: str, issuer: BuiltinIssuer, now: int) -> G
         decided_by=row.decided_by,
         expires_at=row.expires_at,
         token=token,
+        labels=row.labels or {},
+        purpose_code=row.purpose_code,
+        reference=row.reference,
+        not_before=row.not_before,
+        quorum=row.quorum,
+        approvals=[Approval(approver=approval.approver, at=approval.at) for approval in row.approvals],
+        policy_version=row.policy_version,
+        break_glass=row.break_glass,
     )

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from keyserver.audit import LogSigner
 from keyserver.keywrap import Random, Root
+from keyserver.service.cursor import Cursors
 from keyserver.store.database import Database
 from keyserver.tokens import AccessVerifier, BuiltinIssuer
 
@@ -25,3 +26,6 @@ class Ports:
     """Whole seconds since 1970-01-01 UTC."""
     new_id: Callable[[], UUID]
     random: Random
+    cursors: Cursors
+    on_break_glass: Callable[[str], None] = lambda _tenant: None
+    """Called with the tenant whenever somebody has broken the glass, for whoever counts."""

@@ -19,6 +19,7 @@ from uuid import UUID
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
 from faceseal.keytransport import release_info, seal_key
+from faceseal.policywire import GrantEvent
 from faceseal.wire import Receipt, Release, Released
 from keyserver import audit, keywrap, policy
 from keyserver.actions import Action
@@ -27,6 +28,7 @@ from keyserver.errors import RequestInvalid, WrapBroken
 from keyserver.policy import Caller, Reason
 from keyserver.service.combining import Combining
 from keyserver.service.deciding import Attempt, Broken, Refused, answer_to, refused_entry, require, require_scope
+from keyserver.service.events import Happening, announce
 from keyserver.service.facts import grant_facts, key_facts
 from keyserver.service.keys import UNUSABLE_RECIPIENT
 from keyserver.service.ports import Ports
@@ -47,10 +49,11 @@ class Asked:
 
 @dataclass(frozen=True)
 class Given:
-    """A release that was allowed, and its entry."""
+    """A release that was allowed, its entry, and what webhooks are told."""
 
     sealed_key: bytes
     entry: Entry
+    happening: Happening
 
 
 class Releases:
@@ -84,6 +87,7 @@ class Releases:
             keys = queries.keys_for_release(session, {one.key_id for one in asked})
             keks = queries.keks_of(session, keys.values())
             outcomes = [_decided(one, grants, keys, keks, self._ports) for one in asked]
+            announce(session, self._ports, [given.happening for given in outcomes if isinstance(given, Given)])
             appended = audit.append_all(
                 session, [_entry(one, outcome) for one, outcome in zip(asked, outcomes, strict=True)]
             )
@@ -122,7 +126,8 @@ def _decided(
     sealed_key = seal_key(image_key, one.recipient, release_info(one.key_id, grant.id))
     grant.uses_left -= 1
     entry = replace(attempt.entry(Outcome.ALLOWED), recipient=one.recipient, uses_left=grant.uses_left)
-    return Given(sealed_key, entry)
+    told = Happening(GrantEvent.RELEASED, attempt.now, attempt.caller.subject, grant, one.key_id)
+    return Given(sealed_key, entry, told)
 
 
 def _entry(one: Asked, outcome: Given | Refused | Broken) -> Entry:

@@ -6,7 +6,7 @@ the audit log.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from uuid import UUID
 
 from sqlalchemy import case, func, select, tuple_
@@ -66,6 +66,14 @@ def keys_of(session: Session, tenant: str, key_ids: Sequence[UUID]) -> Sequence[
     return session.scalars(select(KeyRow).where(KeyRow.tenant == tenant, KeyRow.id.in_(key_ids))).all()
 
 
+def keys_with_labels(session: Session, tenant: str, labels: Mapping[str, str], limit: int) -> Sequence[UUID]:
+    """Ids of the tenant's keys that carry each of the labels and are not destroyed, oldest first, at most `limit`."""
+    found = select(KeyRow.id).where(KeyRow.tenant == tenant, KeyRow.state != KeyState.DESTROYED)
+    for name, value in labels.items():
+        found = found.where(KeyRow.labels[name].as_string() == value)
+    return session.scalars(found.order_by(KeyRow.id).limit(limit)).all()
+
+
 def newest_keys(session: Session, tenant: str) -> Sequence[KeyRow]:
     """At most `PAGE` keys of the tenant, newest first."""
     keys = select(KeyRow).where(KeyRow.tenant == tenant)
@@ -88,14 +96,6 @@ def grants_for_change(session: Session, grant_ids: Collection[UUID]) -> dict[UUI
         return {}
     found = select(GrantRow).where(GrantRow.id.in_(grant_ids)).order_by(GrantRow.id).with_for_update()
     return {row.id: row for row in session.scalars(found)}
-
-
-def newest_grants(session: Session, tenant: str, requested_by: str | None) -> Sequence[GrantRow]:
-    """At most `PAGE` grants of the tenant, or of one requester in it, newest first."""
-    grants = select(GrantRow).where(GrantRow.tenant == tenant)
-    if requested_by is not None:
-        grants = grants.where(GrantRow.requested_by == requested_by)
-    return session.scalars(grants.order_by(GrantRow.requested_at.desc(), GrantRow.id.desc()).limit(PAGE)).all()
 
 
 def kek_for_wrapping(session: Session, tenant: str) -> KekRow | None:

@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Enum,
     ForeignKey,
@@ -21,10 +22,11 @@ from sqlalchemy import (
     String,
     Text,
     Uuid,
+    false,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from faceseal.wire import GrantState, KeyState
+from faceseal.wire import GrantState, KeyState, PurposeCode
 
 _NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -119,7 +121,21 @@ class GrantRow(Base):
     decided_by: Mapped[str | None] = mapped_column(String(200))
     expires_at: Mapped[int | None] = mapped_column(BigInteger)
 
+    # With defaults in the database: servers of the revision before go on inserting without them.
+    purpose_code: Mapped[PurposeCode] = mapped_column(_state(PurposeCode), server_default=PurposeCode.OTHER.value)
+    reference: Mapped[str | None] = mapped_column(String(200))
+    labels: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
+    """What keys are selected by when the grant comes into force; None: they were named."""
+    not_before: Mapped[int | None] = mapped_column(BigInteger)
+    policy_version: Mapped[int] = mapped_column(Integer, server_default="0")
+    quorum: Mapped[int] = mapped_column(SmallInteger, server_default="1")
+    approvals_expire: Mapped[int | None] = mapped_column(Integer)
+    """Seconds; both are the policy's at the time of the request."""
+    break_glass: Mapped[bool] = mapped_column(Boolean, server_default=false())
+
     keys: Mapped[list[GrantKeyRow]] = relationship(order_by="GrantKeyRow.position", lazy="selectin")
+    # Loaded when they are asked for: releases do without.
+    approvals: Mapped[list[ApprovalRow]] = relationship(order_by="ApprovalRow.at, ApprovalRow.approver")
 
 
 class GrantKeyRow(Base):
@@ -130,6 +146,61 @@ class GrantKeyRow(Base):
     grant_id: Mapped[UUID] = mapped_column(ForeignKey("grants.id"), primary_key=True)
     key_id: Mapped[UUID] = mapped_column(ForeignKey("image_keys.id"), primary_key=True)
     position: Mapped[int] = mapped_column(SmallInteger)
+
+
+class ApprovalRow(Base):
+    """One approver's yes; a later one by the same approver takes its place."""
+
+    __tablename__ = "grant_approvals"
+
+    grant_id: Mapped[UUID] = mapped_column(ForeignKey("grants.id"), primary_key=True)
+    approver: Mapped[str] = mapped_column(String(200), primary_key=True)
+    at: Mapped[int] = mapped_column(BigInteger)
+
+
+class PolicyRow(Base):
+    """A version of a tenant's policy.  None is ever changed or deleted; the highest holds."""
+
+    __tablename__ = "grant_policies"
+
+    tenant: Mapped[str] = mapped_column(ForeignKey("tenants.name"), primary_key=True)
+    version: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    document: Mapped[str] = mapped_column(Text)
+    """JSON of `faceseal.policywire.GrantPolicy`."""
+    set_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class WebhookRow(Base):
+    """An address that is told of what happens to a tenant's grants."""
+
+    __tablename__ = "webhooks"
+    __table_args__ = (Index(None, "tenant"),)
+
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    tenant: Mapped[str] = mapped_column(ForeignKey("tenants.name"))
+    url: Mapped[str] = mapped_column(String(2000))
+    secret: Mapped[bytes] = mapped_column(LargeBinary)
+    """32 bytes to sign with, wrapped by the root."""
+    created_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class DeliveryRow(Base):
+    """A message on its way to one webhook; gone once it is delivered."""
+
+    __tablename__ = "webhook_deliveries"
+    __table_args__ = (Index(None, "due_at"), Index(None, "webhook_id"))
+
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    """Also the message's id, the same at every attempt."""
+    webhook_id: Mapped[UUID] = mapped_column(ForeignKey("webhooks.id"))
+    body: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    attempts: Mapped[int] = mapped_column(Integer)
+    """Those begun; a worker that took the row knows by it whether the row is still its own."""
+    due_at: Mapped[int | None] = mapped_column(BigInteger)
+    """Not to be taken before; None: given up."""
+    failure: Mapped[str | None] = mapped_column(String(200))
+    """What went wrong at the latest attempt."""
 
 
 class LogRow(Base):

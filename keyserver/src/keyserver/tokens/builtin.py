@@ -6,7 +6,7 @@ Rules (RFC 8725), beside those of `keyserver.tokens.jws`:
 2. `kid` names one of this issuer's keys; a token without it was made before keys had names,
    and is checked with the oldest;
 3. issuer and audience are this server's, and the time is within [nbf, exp);
-4. every claim is required and no other is allowed.
+4. every claim is required, but for `roles`, and no other is allowed.
 """
 
 from __future__ import annotations
@@ -44,7 +44,14 @@ class BuiltinIssuer:
         self._audience = audience
 
     def issue_access(
-        self, subject: str, tenant: str, scopes: frozenset[Scope], token_id: UUID, now: int, lifetime: int
+        self,
+        subject: str,
+        tenant: str,
+        scopes: frozenset[Scope],
+        token_id: UUID,
+        now: int,
+        lifetime: int,
+        roles: frozenset[str] = frozenset(),
     ) -> str:
         """An access token.  Raises ValueError if a claim is not one that `verify_access` takes."""
         _check_lifetime(lifetime)
@@ -58,6 +65,7 @@ class BuiltinIssuer:
             nbf=now,
             exp=now + lifetime,
             scope=" ".join(sorted(scopes)),
+            roles=sorted(roles) or None,
         )
         return self._sign(claims, ACCESS_TYPE)
 
@@ -87,7 +95,8 @@ class BuiltinIssuer:
     def _sign(self, claims: Claims, kind: str) -> str:
         keys = self._keys()
         headers = {"typ": kind, "kid": keys.kid}
-        return _JWS.encode(claims.model_dump_json().encode(), keys.private, Algorithm.EDDSA.value, headers=headers)
+        payload = claims.model_dump_json(exclude_none=True).encode()
+        return _JWS.encode(payload, keys.private, Algorithm.EDDSA.value, headers=headers)
 
     def _verify(self, token: str, kind: str, model: type[AnyClaims], now: int) -> AnyClaims:
         jws = parse_compact(token, MAX_TOKEN_BYTES)

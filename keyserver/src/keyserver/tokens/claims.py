@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from faceseal.wire import Identifier, Scope, ShortText, Timestamp
+from faceseal.wire import Identifier, Role, Scope, ShortText, Timestamp
 from keyserver.policy import Caller
 
 TENANT_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
@@ -45,10 +45,12 @@ class AccessClaims(Claims):
     """An access token (RFC 9068)."""
 
     scope: Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_known_scopes)]
+    roles: Annotated[list[Role], Field(min_length=1, max_length=20)] | None = None
+    """Left out by who has none; the one claim that may be."""
 
     def caller(self) -> Caller:
         """Whom the token speaks for."""
-        return Caller(self.sub, self.tenant, parse_scopes(self.scope), str(self.jti))
+        return Caller(self.sub, self.tenant, parse_scopes(self.scope), str(self.jti), frozenset(self.roles or ()))
 
 
 class GrantClaims(Claims):

@@ -23,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-from faceseal.wire import Scope, ShortText
+from faceseal.wire import Role, Scope, ShortText
 from keyserver.errors import SetupError
 from keyserver.tokens.claims import TenantName
 from keyserver.tokens.jws import Algorithm
@@ -104,6 +104,13 @@ class ScopeRule(_Closed):
     map: Annotated[dict[ShortText, frozenset[Scope]], Field(min_length=1, max_length=1000)]
 
 
+class RoleRule(_Closed):
+    """Which of the issuer's words, in which claim, stand for which roles of tenants' policies; others for none."""
+
+    claim: ClaimPath
+    map: Annotated[dict[ShortText, frozenset[Role]], Field(min_length=1, max_length=1000)]
+
+
 class IssuerConfig(_Closed):
     """One issuer whose tokens count."""
 
@@ -114,6 +121,7 @@ class IssuerConfig(_Closed):
     algorithms: Annotated[frozenset[Algorithm], Field(min_length=1)]
     tenant: TenantRule
     scopes: ScopeRule
+    roles: RoleRule | None = None
     token_types: Annotated[frozenset[ShortText], Field(min_length=1, max_length=4)] = frozenset({"at+jwt"})
     subject_prefix: SubjectPrefix
 

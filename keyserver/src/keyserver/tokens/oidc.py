@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from faceseal.wire import Scope, ShortText, Timestamp
 from keyserver.policy import Caller
 from keyserver.tokens.claims import MAX_LIFETIME, TenantName
-from keyserver.tokens.issuers import IssuerConfig, ScopeRule, TenantRule
+from keyserver.tokens.issuers import ClaimPath, IssuerConfig, RoleRule, ScopeRule, TenantRule
 from keyserver.tokens.jwkscache import JwksCache
 from keyserver.tokens.jws import Jws, verify_signature
 from keyserver.tokens.refusal import Refusal, TokenRefused
@@ -72,7 +72,7 @@ class OidcIssuer:
         if len(subject) > LONGEST_SUBJECT:
             raise TokenRefused(Refusal.SUBJECT)
         tenant, scopes = tenant_of(payload, self.config.tenant), scopes_of(payload, self.config.scopes)
-        return Caller(subject, tenant, scopes, claims.jti)
+        return Caller(subject, tenant, scopes, claims.jti, roles_of(payload, self.config.roles))
 
     def _check(self, claims: ExternalClaims, now: int) -> None:
         if claims.iss != self.config.issuer:
@@ -106,13 +106,24 @@ def scopes_of(payload: Mapping[str, object], rule: ScopeRule) -> frozenset[Scope
 
     A claim that is absent grants nothing.  Raises TokenRefused if it is of another kind.
     """
-    value = _at(payload, rule.claim)
+    return frozenset().union(*(rule.map.get(word, frozenset()) for word in _words(payload, rule.claim)))
+
+
+def roles_of(payload: Mapping[str, object], rule: RoleRule | None) -> frozenset[str]:
+    """The roles that the claim's words stand for, read as scopes are; without a rule, none.  Raises TokenRefused."""
+    if rule is None:
+        return frozenset()
+    return frozenset().union(*(rule.map.get(word, frozenset()) for word in _words(payload, rule.claim)))
+
+
+def _words(payload: Mapping[str, object], claim: ClaimPath) -> list[str]:
+    value = _at(payload, claim)
     words = value.split(" ") if isinstance(value, str) else value
     if words is None:
-        return frozenset()
+        return []
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise TokenRefused(Refusal.SCOPES)
-    return frozenset().union(*(rule.map.get(word, frozenset()) for word in words))
+    return words
 
 
 def _check_binding(payload: Mapping[str, object], proven_key: str | None) -> None:

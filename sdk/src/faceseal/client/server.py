@@ -10,6 +10,7 @@ from uuid import UUID
 import httpx
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from faceseal import translog, wire
 from faceseal.client.connection import Connection
@@ -183,9 +184,14 @@ def _about(answer: Described, asked: UUID) -> Described:
     return answer
 
 
+def _mistake(problem: ErrorDetails) -> str:
+    """The field; or, where fields do not fit each other, our own words about it."""
+    return str(problem["loc"][0]) if problem["loc"] else problem["msg"].removeprefix("Value error, ")
+
+
 def _request(model: type[Request], **fields: object) -> Request:
     try:
         return model(**fields)
     except ValidationError as error:
-        wrong = sorted({str(problem["loc"][0]) for problem in error.errors(include_input=False, include_url=False)})
+        wrong = sorted({_mistake(problem) for problem in error.errors(include_input=False, include_url=False)})
         raise RequestRejected(f"the key server's protocol does not allow this: {', '.join(wrong)}") from None

@@ -1,0 +1,94 @@
+"""Searching a tenant's grants, newest first, a page at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, and_, func, literal, select, tuple_
+from sqlalchemy.orm import Session, selectinload
+
+from faceseal.wire import GrantState, PurposeCode
+from keyserver.store.tables import GrantKeyRow, GrantRow
+
+
+@dataclass(frozen=True)
+class GrantFilter:
+    """What the grants must have in common; None: it does not matter.  `state` is the one at `now`."""
+
+    tenant: str
+    now: int
+    visible_to: str | None = None
+    """Only what this subject requested."""
+    state: GrantState | None = None
+    requested_by: str | None = None
+    key_id: UUID | None = None
+    purpose_code: PurposeCode | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """A grant's place in the order: the page begins behind it."""
+
+    requested_at: int
+    grant_id: UUID
+
+
+def search_grants(
+    session: Session, wanted: GrantFilter, after: Place | None, limit: int, most_keys: int
+) -> tuple[Sequence[GrantRow], bool]:
+    """At most `limit` grants with, all together, at most `most_keys` keys; and whether there are more.
+
+    One grant is found even if it alone has more keys.
+    """
+    count = select(func.count()).where(GrantKeyRow.grant_id == GrantRow.id).correlate(GrantRow).scalar_subquery()
+    found = select(GrantRow.id, count).where(*_conditions(wanted))
+    if after is not None:
+        behind = tuple_(literal(after.requested_at), literal(after.grant_id, GrantRow.id.type))
+        found = found.where(tuple_(GrantRow.requested_at, GrantRow.id) < behind)
+    newest = found.order_by(GrantRow.requested_at.desc(), GrantRow.id.desc()).limit(limit + 1)
+    sizes = [(row[0], row[1]) for row in session.execute(newest)]
+    page = [grant_id for grant_id, _ in sizes[: _fitting([size for _, size in sizes[:limit]], most_keys)]]
+    # A page's grants are loaded only now that it is known how long it is.
+    rows = session.scalars(select(GrantRow).where(GrantRow.id.in_(page)).options(selectinload(GrantRow.approvals)))
+    by_id = {row.id: row for row in rows}
+    return [by_id[grant_id] for grant_id in page], len(page) < len(sizes)
+
+
+def _fitting(sizes: Sequence[int], most: int) -> int:
+    total = 0
+    for number, size in enumerate(sizes):
+        total += size
+        if total > most and number > 0:
+            return number
+    return len(sizes)
+
+
+def _conditions(wanted: GrantFilter) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = [GrantRow.tenant == wanted.tenant]
+    if wanted.visible_to is not None:
+        conditions.append(GrantRow.requested_by == wanted.visible_to)
+    if wanted.state is not None:
+        conditions.append(_in_state(wanted.now)[wanted.state])
+    if wanted.requested_by is not None:
+        conditions.append(GrantRow.requested_by == wanted.requested_by)
+    if wanted.key_id is not None:
+        named = select(GrantKeyRow.grant_id).where(GrantKeyRow.key_id == wanted.key_id)
+        conditions.append(GrantRow.id.in_(named))
+    if wanted.purpose_code is not None:
+        conditions.append(GrantRow.purpose_code == wanted.purpose_code)
+    return conditions
+
+
+def _in_state(now: int) -> Mapping[GrantState, ColumnElement[bool]]:
+    """As `keyserver.policy.grant_state` has it."""
+    approved = GrantRow.state == GrantState.APPROVED
+    return {
+        GrantState.PENDING: GrantRow.state == GrantState.PENDING,
+        GrantState.DENIED: GrantRow.state == GrantState.DENIED,
+        GrantState.REVOKED: GrantRow.state == GrantState.REVOKED,
+        GrantState.EXHAUSTED: and_(approved, GrantRow.uses_left <= 0),
+        GrantState.EXPIRED: and_(approved, GrantRow.uses_left > 0, GrantRow.expires_at <= now),
+        GrantState.APPROVED: and_(approved, GrantRow.uses_left > 0, GrantRow.expires_at > now),
+    }
