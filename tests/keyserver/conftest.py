@@ -17,9 +17,11 @@ from sqlalchemy import RowMapping, Table, text
 from starlette.testclient import TestClient
 
 from faceseal.keytransport import creation_info, open_key
+from faceseal.policywire import GrantPolicy
 from faceseal.wire import KeyCreated, KeyInfo, Scope, encode_base64url
 from keyserver import installation
 from keyserver.app import create_app
+from keyserver.service import policies
 from keyserver.service.ports import Ports
 from keyserver.settings import Settings
 from keyserver.store import log
@@ -158,11 +160,11 @@ class Person:
     def put(self, path: str, json: object = None) -> Any:
         return self.ask("PUT", path, json)
 
-    def create_key(self) -> tuple[KeyInfo, bytes]:
+    def create_key(self, **labels: str) -> tuple[KeyInfo, bytes]:
         """A new key as the server shows it, and the image key itself."""
         mine = X25519PrivateKey.generate()
         recipient = encode_base64url(mine.public_key().public_bytes_raw())
-        answer = self.post("/v1/keys", {"recipient": recipient, "labels": {"album": "summer"}})
+        answer = self.post("/v1/keys", {"recipient": recipient, "labels": labels or {"album": "summer"}})
         assert answer.status_code == 201, answer.text
         created = KeyCreated.model_validate_json(answer.content)
         return created.key, open_key(created.sealed_key, mine, creation_info(created.key.id))
@@ -188,9 +190,11 @@ class World:
     clock: Clock
     client: TestClient
 
-    def person(self, subject: str, scope: str = EVERY_SCOPE, tenant: str = "default") -> Person:
+    def person(self, subject: str, scope: str = EVERY_SCOPE, tenant: str = "default", roles: str = "") -> Person:
         scopes = frozenset(Scope(word) for word in scope.split())
-        token = self.ports.issuer.issue_access(subject, tenant, scopes, uuid4(), self.clock.now, 30 * 86400)
+        token = self.ports.issuer.issue_access(
+            subject, tenant, scopes, uuid4(), self.clock.now, 30 * 86400, frozenset(roles.split())
+        )
         return Person(self.client, token)
 
     def grant_token(self, requester: Person, approver: Person, *key_ids: UUID, **fields: object) -> tuple[str, str]:
@@ -199,6 +203,9 @@ class World:
         answer = approver.post(f"/v1/grants/{grant_id}/approve")
         assert answer.status_code == 200, answer.text
         return grant_id, requester.get(f"/v1/grants/{grant_id}").json()["token"]
+
+    def set_policy(self, tenant: str = "default", **policy: Any) -> int:
+        return policies.set_policy(self.ports, tenant, GrantPolicy(**policy))
 
     def leaves(self) -> list[str]:
         with self.ports.database.reading() as session:

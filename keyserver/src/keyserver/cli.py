@@ -15,16 +15,17 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 from typer.exceptions import TyperException
 
 from faceseal.errors import FacesealError
 from faceseal.translog import VerifierKey
 from keyserver import installation
 from keyserver.audit.export import export_lines, verify_export
+from keyserver.cli_options import Data, Tenant, read_settings
+from keyserver.cli_policy import policy_app
+from keyserver.cli_webhook import webhook_app
 from keyserver.errors import KeyServerError, SetupError
 from keyserver.service import keks
-from keyserver.settings import Settings
 from keyserver.store import queries
 from keyserver.tokens.claims import MAX_LIFETIME, TENANT_PATTERN, parse_scopes
 
@@ -37,10 +38,8 @@ app.add_typer(issuer_app, name="issuer")
 kek_app = typer.Typer(help="The tenants' key-encryption keys (KEKs), and the root that wraps them.")
 app.add_typer(kek_app, name="kek")
 
-Data = Annotated[
-    Path | None, typer.Option("--data", metavar="DIR", help="Data folder; else KEYSERVER_DATA, else ./keyserver-data.")
-]
-Tenant = Annotated[str, typer.Option("--tenant", metavar="NAME")]
+app.add_typer(policy_app, name="policy")
+app.add_typer(webhook_app, name="webhook")
 
 
 @app.command()
@@ -48,7 +47,7 @@ def init(data: Data = None, tenant: Tenant = "default") -> None:
     """Create a key server, bring its schema up to date, or add a tenant; print the log's verifier key."""
     if not re.fullmatch(TENANT_PATTERN, tenant):
         raise SetupError("a tenant's name has 1 to 64 of a-z, 0-9, '.', '_', '-', and begins with a letter or digit")
-    ports = installation.initialise(_settings(data), tenant, int(time.time()))
+    ports = installation.initialise(read_settings(data), tenant, int(time.time()))
     typer.echo(ports.signer.verifier_key)
 
 
@@ -59,7 +58,7 @@ def serve(data: Data = None, host: str = "127.0.0.1", port: int = 8480) -> None:
     from keyserver import serving
     from keyserver.app import create_app
 
-    settings = _settings(data)
+    settings = read_settings(data)
     ports = installation.open_ports(settings)
     ports.verifier.warm(ports.clock())
     with serving.bind(host, port) as listening:
@@ -76,27 +75,34 @@ def token(
     data: Data = None,
     tenant: Tenant = "default",
     lifetime: Annotated[int, typer.Option(help="Seconds.", min=1, max=MAX_LIFETIME)] = 3600,
+    role: Annotated[
+        list[str] | None, typer.Option(help="A role that the tenant's policy names; may be repeated.")
+    ] = None,
 ) -> None:
     """Print an access token of the built-in issuer."""
     try:
         scopes = parse_scopes(scope)
     except ValueError:
         raise SetupError(f"there is a scope that does not exist in: {scope}") from None
-    ports = installation.open_ports(_settings(data))
+    ports = installation.open_ports(read_settings(data))
     with ports.database.reading() as session:
         if not queries.tenant_exists(session, tenant):
             raise SetupError(f"there is no tenant {tenant}; run: keyserver init --tenant {tenant}")
     try:
-        issued = ports.issuer.issue_access(subject, tenant, scopes, ports.new_id(), ports.clock(), lifetime)
+        issued = ports.issuer.issue_access(
+            subject, tenant, scopes, ports.new_id(), ports.clock(), lifetime, frozenset(role or ())
+        )
     except ValueError:
-        raise SetupError("a subject has 1 to 200 printable characters") from None
+        raise SetupError(
+            "a subject has 1 to 200 printable characters, and at most 20 roles of 1 to 64 of A-Z, a-z, 0-9, '._:/-'"
+        ) from None
     typer.echo(issued)
 
 
 @issuer_app.command("rotate")
 def issuer_rotate(data: Data = None) -> None:
     """Sign with a new key, also in a server that runs; what the old one signed counts to its end."""
-    typer.echo(f"the issuer signs with key {installation.rotate_issuer(_settings(data), int(time.time()))}")
+    typer.echo(f"the issuer signs with key {installation.rotate_issuer(read_settings(data), int(time.time()))}")
 
 
 @kek_app.command("list")
@@ -104,7 +110,7 @@ def kek_list(
     data: Data = None, tenant: Annotated[str | None, typer.Option(metavar="NAME", help="Of one tenant only.")] = None
 ) -> None:
     """Show each tenant's epochs, and how many keys hang on them."""
-    for kek in keks.list_keks(installation.open_ports(_settings(data)), tenant):
+    for kek in keks.list_keks(installation.open_ports(read_settings(data)), tenant):
         made = datetime.fromtimestamp(kek.created_at, UTC).isoformat()
         held = f"{kek.keys:,} keys, {kek.destroyed_keys:,} destroyed"
         typer.echo(f"{kek.tenant}  epoch {kek.epoch}  {kek.state.value}  since {made}  {held}")
@@ -114,7 +120,7 @@ def kek_list(
 def kek_rotate(tenant: Tenant, data: Data = None) -> None:
     """Give the tenant a new KEK for its new keys; the old one still opens what it wrapped."""
     typer.echo(
-        f"{tenant}: new keys are wrapped in epoch {keks.rotate(installation.open_ports(_settings(data)), tenant)}"
+        f"{tenant}: new keys are wrapped in epoch {keks.rotate(installation.open_ports(read_settings(data)), tenant)}"
     )
 
 
@@ -122,7 +128,7 @@ def kek_rotate(tenant: Tenant, data: Data = None) -> None:
 def kek_rewrap(tenant: Tenant, data: Data = None) -> None:
     """Move the tenant's keys to its newest KEK while the server serves; goes on where it was stopped."""
     broken = 0
-    for done in keks.rewrap(installation.open_ports(_settings(data)), tenant):
+    for done in keks.rewrap(installation.open_ports(read_settings(data)), tenant):
         print(f"{tenant}: {done.moved:,} of {done.total:,} keys moved to epoch {done.epoch}", flush=True)
         broken = done.broken
     if broken:
@@ -132,7 +138,7 @@ def kek_rewrap(tenant: Tenant, data: Data = None) -> None:
 @kek_app.command("destroy")
 def kek_destroy(tenant: Tenant, epoch: Annotated[int, typer.Option(min=1)], data: Data = None) -> None:
     """Delete the KEK of an old epoch for good; refused while a key that is not destroyed hangs on it."""
-    gone = keks.destroy(installation.open_ports(_settings(data)), tenant, epoch)
+    gone = keks.destroy(installation.open_ports(read_settings(data)), tenant, epoch)
     typer.echo(f"{tenant}: the KEK of epoch {epoch} is destroyed, and {gone:,} destroyed keys with it")
 
 
@@ -142,7 +148,7 @@ def kek_move_root(
     data: Data = None,
 ) -> None:
     """Wrap all KEKs with another root.  Replicas then have to be started again with its settings."""
-    settings = _settings(data)
+    settings = read_settings(data)
     names, moved = installation.move_root(settings, to)
     typer.echo(f"{moved:,} KEKs moved ({names}); now set what {to} says, and start the server again")
 
@@ -150,13 +156,13 @@ def kek_move_root(
 @audit_app.command("key")
 def audit_key(data: Data = None) -> None:
     """Print the log's verifier key."""
-    typer.echo(installation.open_ports(_settings(data)).signer.verifier_key)
+    typer.echo(installation.open_ports(read_settings(data)).signer.verifier_key)
 
 
 @audit_app.command("export")
 def audit_export(output: Annotated[Path, typer.Option(help="A new file.")], data: Data = None) -> None:
     """Write the log and its signed checkpoint to a file, as JSON lines."""
-    ports = installation.open_ports(_settings(data))
+    ports = installation.open_ports(read_settings(data))
     try:
         descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as cause:
@@ -176,14 +182,6 @@ def audit_verify(
     """Check an exported log against its verifier key; needs no server and no database."""
     checkpoint = verify_export(file, VerifierKey.parse(key))
     typer.echo(f"{checkpoint.origin}: all {checkpoint.size} entries are proved")
-
-
-def _settings(data: Path | None) -> Settings:
-    try:
-        return Settings() if data is None else Settings(data=data)
-    except ValidationError as cause:
-        wrong = ", ".join(f"KEYSERVER_{each['loc'][0]}".upper() for each in cause.errors() if each["loc"])
-        raise SetupError(f"not usable: {wrong}") from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

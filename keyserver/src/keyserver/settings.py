@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Literal
 
@@ -48,6 +49,9 @@ class Settings(BaseSettings):
     """A root that has not answered by then does not answer."""
     kek_cache_seconds: int = Field(300, ge=0, le=3600)
     """How long a replica remembers a KEK that a remote root has opened."""
+
+    webhook_networks: tuple[IPv4Network | IPv6Network, ...] = Field((), max_length=100)
+    """JSON list of networks, such as ["10.1.0.0/16"], that webhooks may go to though they are not public."""
 
     @property
     def url(self) -> str:

@@ -59,7 +59,9 @@ class Entry:
     """How many count, this one included."""
     policy_version: int | None = None
     policy_digest: bytes | None = None
-    url: str | None = None
+    webhook_id: UUID | None = None
+    receiver: str | None = None
+    """Of webhooks: scheme, host and port."""
     uses: int | None = None
     valid_for: int | None = None
     expires_at: int | None = None
@@ -93,7 +95,8 @@ class Entry:
             "approvals": self.approvals,
             "policy_version": self.policy_version,
             "policy_digest": _binary(self.policy_digest),
-            "url": self.url,
+            "webhook": _text(self.webhook_id),
+            "receiver": self.receiver,
             "uses": self.uses,
             "valid_for": self.valid_for,
             "expires_at": self.expires_at,

@@ -6,7 +6,8 @@ Rules:
    random nonces (NIST SP 800-38D, section 8.3);
 2. a wrapped image key is bound to tenant, key id and suite, and *not* to the KEK's epoch:
    after a rotation the same binding must still hold;
-3. a wrapped KEK is bound to tenant and epoch, whatever the root;
+3. a wrapped KEK is bound to tenant and epoch, whatever the root, which also wraps webhooks'
+   secrets, bound to tenant and webhook;
 4. what does not open says only that it does not open.
 
 There is a file for each kind of root; those that need a library of their own are imported
@@ -18,7 +19,16 @@ from keyserver.keywrap.aead import KEY_BYTES
 from keyserver.keywrap.cache import CachedRoot
 from keyserver.keywrap.deadline import TimeLimited
 from keyserver.keywrap.file import FileRoot
-from keyserver.keywrap.kek import SUITE, Kek, kek_context, move_kek, open_kek, wrap_image_key, wrap_new_kek
+from keyserver.keywrap.kek import (
+    SUITE,
+    Kek,
+    kek_context,
+    move_kek,
+    open_kek,
+    webhook_context,
+    wrap_image_key,
+    wrap_new_kek,
+)
 from keyserver.keywrap.root import Random, RemoteRoot, Root, RootKind
 
 __all__ = [
@@ -35,6 +45,7 @@ __all__ = [
     "kek_context",
     "move_kek",
     "open_kek",
+    "webhook_context",
     "wrap_image_key",
     "wrap_new_kek",
 ]

@@ -64,6 +64,11 @@ def kek_context(tenant: str, epoch: int) -> bytes:
     return _context(b"kek", tenant.encode(), epoch.to_bytes(4))
 
 
+def webhook_context(tenant: str, webhook_id: UUID) -> bytes:
+    """What a wrapped webhook secret is bound to: it passes for no KEK, nor for another webhook's."""
+    return _context(b"webhook", tenant.encode(), webhook_id.bytes)
+
+
 def _context(*parts: bytes) -> bytes:
     # Each part after its length: no two lists of parts give the same bytes.
     return b"faceseal-keyserver/1" + b"".join(len(part).to_bytes(2) + part for part in parts)

@@ -25,6 +25,7 @@ from keyserver.audit.entry import OPERATOR
 from keyserver.errors import Conflict, NotFound, WrapBroken
 from keyserver.keywrap import Kek, Root
 from keyserver.service.ports import Ports
+from keyserver.service.webhooks import moved_secrets, set_moved_secrets
 from keyserver.store import queries
 from keyserver.store.shredding import drop_journal, overwrite_freed
 from keyserver.store.tables import KekRow, KeyRow
@@ -160,7 +161,9 @@ def destroy(ports: Ports, tenant: str, epoch: int) -> int:
 
 
 def move_root(ports: Ports, new: Root, names: str) -> int:
-    """Wrap every KEK with another root, in one transaction; how many.  `names` says from where to where.
+    """Wrap every KEK, and webhooks' secrets, with another root, in one transaction; how many KEKs.
+
+    `names` says from where to where.
 
     Afterwards the present root opens nothing that the database holds: replicas answer 503
     until they are started with the settings of the new one.
@@ -170,6 +173,7 @@ def move_root(ports: Ports, new: Root, names: str) -> int:
     """
     with ports.database.reading() as session:
         before = {(row.tenant, row.epoch): row.wrapped for row in queries.openable_keks(session)}
+        secrets = moved_secrets(session, ports.root, new)
     moved = {
         (tenant, epoch): keywrap.move_kek(ports.root, new, wrapped, tenant, epoch)
         for (tenant, epoch), wrapped in before.items()
@@ -183,6 +187,7 @@ def move_root(ports: Ports, new: Root, names: str) -> int:
             raise Conflict("KEKs were changed meanwhile; nothing was moved")
         for row in rows:
             row.wrapped = moved[row.tenant, row.epoch]
+        set_moved_secrets(session, secrets)
         audit.append(session, replace(_entry(now, Action.MOVE_ROOT), count=len(rows), reason=names))
     drop_journal(ports.database)
     return len(moved)
