@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +18,6 @@ from sqlalchemy import RowMapping, Table, text
 from starlette.testclient import TestClient
 
 from faceseal.keytransport import creation_info, open_key
-from faceseal.policywire import GrantPolicy
 from faceseal.wire import KeyCreated, KeyInfo, Scope, encode_base64url
 from keyserver import installation
 from keyserver.app import create_app
@@ -205,7 +205,7 @@ class World:
         return grant_id, requester.get(f"/v1/grants/{grant_id}").json()["token"]
 
     def set_policy(self, tenant: str = "default", **policy: Any) -> int:
-        return policies.set_policy(self.ports, tenant, GrantPolicy(**policy))
+        return policies.set_policy(self.ports, tenant, policies.parse_policy(json.dumps(policy).encode()))
 
     def leaves(self) -> list[str]:
         with self.ports.database.reading() as session:

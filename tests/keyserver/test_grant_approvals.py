@@ -132,7 +132,7 @@ def test_what_the_policy_refuses_is_denied_alike_and_the_log_knows_why(
     world: Any, alice: Any, key_id: Any, rules: dict[str, Any], request_fields: dict[str, Any], reason: str
 ) -> None:
     desk = world.person("alice", roles="desk")
-    world.set_policy(**policies.parse_policy(json.dumps(rules).encode()).model_dump())
+    world.set_policy(**rules)
     request = {"key_ids": [str(key_id)], "purpose": "x", **request_fields}
     answer = desk.post("/v1/grants", request)
     assert (answer.status_code, answer.json()["detail"]) == (403, "")

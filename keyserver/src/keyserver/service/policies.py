@@ -27,8 +27,12 @@ def parse_policy(document: bytes) -> GrantPolicy:
     try:
         return GrantPolicy.model_validate_json(document)
     except ValidationError as cause:
-        found = [f"{'.'.join(str(part)[:64] for part in each['loc'])}: {each['msg']}" for each in cause.errors()[:3]]
+        found = [f"{_place(each['loc'])}: {each['msg']}" for each in cause.errors()[:3]]
         raise ValueError("; ".join(found)) from None
+
+
+def _place(where: tuple[int | str, ...]) -> str:
+    return ".".join(str(part)[:64] for part in where) or "the whole file"
 
 
 def policy_in_force(session: Session, tenant: str) -> PolicyInfo:

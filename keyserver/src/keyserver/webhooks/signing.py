@@ -18,7 +18,7 @@ def shown_secret(secret: bytes) -> str:
     return "whsec_" + base64.b64encode(secret).decode("ascii")
 
 
-def signature(secret: bytes, message_id: UUID, timestamp: int, body: bytes) -> str:
+def signature(secret: bytes, message_id: str, timestamp: int, body: bytes) -> str:
     """What the header `webhook-signature` holds; `timestamp` is the attempt's, in seconds since 1970."""
     signed = f"{message_id}.{timestamp}.".encode() + body
     return "v1," + base64.b64encode(hmac.digest(secret, signed, hashlib.sha256)).decode("ascii")
@@ -29,5 +29,5 @@ def signed_headers(secret: bytes, message_id: UUID, timestamp: int, body: bytes)
     return {
         "webhook-id": str(message_id),
         "webhook-timestamp": str(timestamp),
-        "webhook-signature": signature(secret, message_id, timestamp, body),
+        "webhook-signature": signature(secret, str(message_id), timestamp, body),
     }
