@@ -278,8 +278,8 @@ class Grant(Message):
     not_before: Timestamp | None = None
     quorum: int = 1
     """As many different approvers are needed."""
-    approvals: Annotated[list[Approval], Field(max_length=1000)] = []
-    """Also those that are too old to count."""
+    approvals: Annotated[list[Approval], Field(max_length=100)] = []
+    """The latest; also those that are too old to count."""
     policy_version: int = 0
     """Of the tenant's policy when the grant was requested; 0 is the one that holds before any is set."""
     break_glass: bool = False

@@ -7,6 +7,9 @@ from keyserver.policy import GrantFacts, KeyFacts, grant_state
 from keyserver.store.tables import GrantRow, KeyRow
 from keyserver.tokens import BuiltinIssuer
 
+MOST_APPROVALS = 100
+"""As many are shown: of the approvals of one grant no more than a handful count at a time."""
+
 
 def key_facts(row: KeyRow) -> KeyFacts:
     """What decisions about the key depend on."""
@@ -58,7 +61,9 @@ def grant_info(row: GrantRow, reader: str, issuer: BuiltinIssuer, now: int) -> G
         reference=row.reference,
         not_before=row.not_before,
         quorum=row.quorum,
-        approvals=[Approval(approver=approval.approver, at=approval.at) for approval in row.approvals],
+        approvals=[
+            Approval(approver=approval.approver, at=approval.at) for approval in row.approvals[-MOST_APPROVALS:]
+        ],
         policy_version=row.policy_version,
         break_glass=row.break_glass,
     )

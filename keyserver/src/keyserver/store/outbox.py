@@ -56,6 +56,11 @@ def waiting(session: Session) -> dict[UUID, tuple[int, int, str | None]]:
     return {row[0]: (row[1], row[2], row[3]) for row in session.execute(counted.group_by(DeliveryRow.webhook_id))}
 
 
+def any_due(session: Session, now: int) -> bool:
+    """Whether a message waits to be taken."""
+    return session.scalars(select(DeliveryRow.id).where(DeliveryRow.due_at <= now).limit(1)).first() is not None
+
+
 def take_due(session: Session, now: int, until: int, per_webhook: int, limit: int) -> Sequence[DeliveryRow]:
     """Messages that are due, taken until then (seconds since 1970); of each webhook only a few, lest one delay all."""
     place = func.row_number().over(partition_by=DeliveryRow.webhook_id, order_by=(DeliveryRow.due_at, DeliveryRow.id))

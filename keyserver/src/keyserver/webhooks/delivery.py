@@ -109,6 +109,10 @@ async def _deliver(ports: Ports, send: Send, letter: Letter) -> None:
 
 def _take(ports: Ports) -> list[Letter]:
     now = ports.clock()
+    with ports.database.reading() as session:
+        # Most rounds find nothing, and then disturb nobody who writes.
+        if not outbox.any_due(session, now):
+            return []
     with ports.database.writing() as session:
         rows = outbox.take_due(session, now, now + LEASE_SECONDS, PER_WEBHOOK, PER_ROUND)
         webhooks = {row.id: row for row in outbox.all_webhooks(session)} if rows else {}

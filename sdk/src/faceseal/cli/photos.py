@@ -11,6 +11,7 @@ from uuid import UUID
 import typer
 
 from faceseal.cli.console import KeyringPath, LogKey, ServerUrl, TokenFile, key_source, print_fields
+from faceseal.cli.purpose import BreakGlassFor, Purpose, Reference, released
 from faceseal.errors import PhotoError, PixelsAltered
 from faceseal.profiles import DEFAULT, profile_named
 
@@ -113,6 +114,9 @@ def restore(
     key_id: Annotated[
         UUID | None, typer.Option("--key", metavar="KEY", help="Another key than the photo names; needs --force.")
     ] = None,
+    break_glass: BreakGlassFor = None,
+    reference: Reference = None,
+    purpose: Purpose = None,
     model: ModelPath = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -126,7 +130,7 @@ def restore(
     content = anonymizer.read_sealed(_read(sealed), sealed.name, None if header is None else _read(header))
     anonymizer.check_before_release(content, model=weights, from_pixels=from_pixels, force=force, refine=refine)
     with key_source(server, token_file, log_key, keyring) as keys:
-        key = keys.release(key_id or content.header.key_id, grant)
+        key = released(keys, key_id or content.header.key_id, grant, break_glass, reference, purpose)
     restored = anonymizer.restore_with_key(
         content, key, model=weights, from_pixels=from_pixels, force=force, refine=refine, progress=_say
     )

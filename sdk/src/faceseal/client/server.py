@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import TypeVar
+from urllib.parse import urlencode
 from uuid import UUID
 
 import httpx
@@ -19,9 +22,12 @@ from faceseal.client.receipt import verify_continues, verify_receipt
 from faceseal.errors import AccessDenied, RequestRejected, ServerMisbehaved
 from faceseal.imagekey import ImageKey
 from faceseal.keytransport import creation_info, open_key, release_info
+from faceseal.policywire import PolicyInfo
 
 Request = TypeVar("Request", bound=wire.Message)
 
+_CLOCKS_DIFFER = 60
+"""Seconds; nearer to a grant's beginning than this, the server is asked."""
 _NOT_APPROVED = {
     wire.GrantState.PENDING: "is not approved yet; somebody else must approve it (faceseal grants approve)",
     wire.GrantState.DENIED: "was denied; ask its approver, or request another",
@@ -103,6 +109,25 @@ class KeyServer:
         recipient = private.public_key().public_bytes_raw()
         request = _request(wire.Release, grant=token, recipient=recipient)
         answer = self._connection.send("POST", f"/v1/keys/{key_id}/release", request, 200, wire.Released)
+        return self._opened(answer, key_id, grant_id, private)
+
+    def break_glass(
+        self, key_id: UUID, purpose_code: wire.PurposeCode, reference: str, purpose: str | None = None
+    ) -> ImageKey:
+        """The key without anybody's approval, for whoever has the role that the tenant's policy names.
+
+        It is on record as what it is, and reported.  Raises as `release` does.
+        """
+        private = X25519PrivateKey.generate()
+        recipient = private.public_key().public_bytes_raw()
+        request = _request(
+            wire.BreakGlass, recipient=recipient, purpose_code=purpose_code, reference=reference, purpose=purpose
+        )
+        answer = self._connection.send("POST", f"/v1/keys/{key_id}/break-glass", request, 200, wire.GlassBroken)
+        return self._opened(answer.released, key_id, answer.grant.id, private)
+
+    def _opened(self, answer: wire.Released, key_id: UUID, grant_id: UUID, private: X25519PrivateKey) -> ImageKey:
+        recipient = private.public_key().public_bytes_raw()
         if answer.key_id != key_id:
             raise ServerMisbehaved("the key server released another key than the one asked for; ask its operator")
         self.last_receipt = answer.receipt
@@ -125,10 +150,34 @@ class KeyServer:
         return _about(self._connection.send("POST", f"/v1/keys/{key_id}/revoke", None, 200, wire.KeyInfo), key_id)
 
     def request_grant(
-        self, key_ids: Sequence[UUID], purpose: str, *, uses: int = 1, valid_for: int = 86400
+        self,
+        key_ids: Sequence[UUID] = (),
+        purpose: str | None = None,
+        *,
+        labels: Mapping[str, str] | None = None,
+        purpose_code: wire.PurposeCode = wire.PurposeCode.OTHER,
+        reference: str | None = None,
+        uses: int = 1,
+        valid_for: int = 86400,
+        not_before: int | None = None,
     ) -> wire.Grant:
-        """Ask for keys: each use releases one key; `valid_for` counts seconds from the approval."""
-        request = _request(wire.RequestGrant, key_ids=list(key_ids), purpose=purpose, uses=uses, valid_for=valid_for)
+        """Ask for keys by their ids, or for those that carry all the labels when the grant is approved.
+
+        Each use releases one key.  `purpose` says in words what for, and may be left out for
+        another `purpose_code` than other; `valid_for` counts seconds from the approval, or
+        from `not_before` (seconds since 1970) if that is later.
+        """
+        request = _request(
+            wire.RequestGrant,
+            key_ids=list(key_ids),
+            labels=dict(labels or {}),
+            purpose_code=purpose_code,
+            purpose=purpose,
+            reference=reference,
+            uses=uses,
+            valid_for=valid_for,
+            not_before=not_before,
+        )
         return self._connection.send("POST", "/v1/grants", request, 201, wire.Grant)
 
     def grant(self, grant_id: UUID) -> wire.Grant:
@@ -136,8 +185,32 @@ class KeyServer:
         return _about(self._connection.get(f"/v1/grants/{grant_id}", wire.Grant), grant_id)
 
     def list_grants(self) -> Sequence[wire.Grant]:
-        """The grants that the token may see."""
+        """The newest hundred of the grants that the token may see; `search_grants` finds all."""
         return self._connection.get("/v1/grants", wire.GrantPage).grants
+
+    def search_grants(
+        self,
+        *,
+        state: wire.GrantState | None = None,
+        requested_by: str | None = None,
+        key_id: UUID | None = None,
+        purpose_code: wire.PurposeCode | None = None,
+    ) -> Iterator[wire.Grant]:
+        """All grants that the token may see and that fit, newest first, asked for a page at a time."""
+        fields = {"state": state, "requested_by": requested_by, "key_id": key_id, "purpose": purpose_code}
+        query = {name: str(value) for name, value in fields.items() if value is not None}
+        while True:
+            page = self._connection.get(f"/v1/grants?{urlencode(query)}", wire.GrantPage)
+            yield from page.grants
+            if page.cursor is None:
+                return
+            if page.cursor == query.get("cursor"):
+                raise ServerMisbehaved("the key server sends the same page again and again; ask its operator")
+            query["cursor"] = page.cursor
+
+    def policy(self) -> PolicyInfo:
+        """What grants that are requested now have to keep to; for administrators."""
+        return self._connection.get("/v1/policy", PolicyInfo)
 
     def approve_grant(self, grant_id: UUID) -> wire.Grant:
         """Allow what the grant asks for; not for its requester."""
@@ -167,6 +240,9 @@ class KeyServer:
         answer = self.grant(own)
         if answer.token is None:
             raise AccessDenied(f"the grant {own} {_NOT_APPROVED[answer.state]}")
+        if answer.not_before is not None and time.time() < answer.not_before - _CLOCKS_DIFFER:
+            begins = datetime.fromtimestamp(answer.not_before, UTC).isoformat()
+            raise AccessDenied(f"the grant {own} begins at {begins}; try again then")
         try:
             if grant_id_of(answer.token) != own:
                 raise ValueError
