@@ -235,6 +235,30 @@ def test_a_slow_receiver_takes_only_a_few_places_in_a_round(world: Any, alice: A
     assert len(peer.received) == PER_WEBHOOK
 
 
+def test_a_message_that_makes_the_worker_stumble_does_not_stop_the_others(
+    world: Any, alice: Any, peer: WebhookPeer, caplog: pytest.LogCaptureFixture
+) -> None:
+    stumbling, _ = add(world, peer)
+    add(world, peer)
+    with world.ports.database.writing() as session:
+        session.get_one(WebhookRow, stumbling).url = "https://secret.example:port/"
+    alice.request_grant(alice.create_key()[0].id)
+
+    async def stumble(url: str, headers: Mapping[str, str], body: bytes) -> None:
+        if "secret" in url:
+            raise RuntimeError(url)
+        await send(url, headers, body)
+
+    assert asyncio.run(deliver_due(world.ports, stumble)) == 2
+    world.clock.now += FIRST_PAUSE
+    assert deliver(world) == 1
+    assert (len(peer.received), waiting(world)) == (1, 1)
+    (failing,) = [info for info in webhooks.list_webhooks(world.ports) if info.waiting]
+    assert failing.failure == "the connection failed: InvalidURL"
+    assert "RuntimeError" in caplog.text
+    assert "secret" not in caplog.text
+
+
 def test_a_worker_that_comes_back_too_late_changes_nothing(world: Any, alice: Any, peer: WebhookPeer) -> None:
     """Its lease was over, and another one has the message."""
     add(world, peer)

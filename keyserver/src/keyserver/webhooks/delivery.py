@@ -97,11 +97,18 @@ async def deliver_due(ports: Ports, send: Send) -> int:
 
 async def _deliver(ports: Ports, send: Send, letter: Letter) -> None:
     try:
-        secret = ports.root.unwrap(letter.wrapped_secret, webhook_context(letter.tenant, letter.webhook_id))
+        # In a thread: a remote root may take its time, and other messages are being sent meanwhile.
+        context = webhook_context(letter.tenant, letter.webhook_id)
+        secret = await asyncio.to_thread(ports.root.unwrap, letter.wrapped_secret, context)
         headers = signed_headers(secret, letter.id, ports.clock(), letter.body)
         await send(letter.url, headers, letter.body)
     except (SendFailed, KeyServerError) as failure:
         _put_off(ports, letter, str(failure))
+        return
+    except Exception as bug:
+        # One message must not stop all others.  The type alone: a message may quote what it choked on.
+        _log.error("webhook %s: unhandled %s", letter.webhook_id, type(bug).__name__)
+        _put_off(ports, letter, f"the server failed: {type(bug).__name__}")
         return
     with ports.database.writing() as session:
         outbox.drop_delivered(session, letter.id, letter.attempts)

@@ -41,16 +41,17 @@ async def send(
 
     Raises SendFailed.
     """
-    target = httpx.URL(url)
     try:
+        target = httpx.URL(url)
+        host = _host(target)
         async with asyncio.timeout(deadline):
-            addresses = await resolve(target.host, target.port or {"http": 80, "https": 443}[target.scheme])
-            if not addresses or not all(may_connect(target.host, address, networks) for address in addresses):
+            addresses = await resolve(host, target.port or {"http": 80, "https": 443}[target.scheme])
+            if not addresses or not all(may_connect(host, address, networks) for address in addresses):
                 raise SendFailed("the receiver's address is not allowed")
             status = await _post(target, addresses, headers, body)
     except TimeoutError:
         raise SendFailed(f"no answer within {deadline:g} seconds") from None
-    except (httpx.HTTPError, OSError, UnicodeError) as cause:
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as cause:
         # The type alone: a message may quote the URL.
         raise SendFailed(f"the connection failed: {type(cause).__name__}") from None
     if not 200 <= status < 300:
@@ -76,7 +77,7 @@ async def _post(target: httpx.URL, addresses: Sequence[str], headers: Mapping[st
                 target.copy_with(host=address),
                 headers=all_headers,
                 content=body,
-                extensions={"sni_hostname": target.host},
+                extensions={"sni_hostname": _host(target)},
             )
             try:
                 response = await client.send(request, stream=True)
@@ -87,3 +88,8 @@ async def _post(target: httpx.URL, addresses: Sequence[str], headers: Mapping[st
             await response.aclose()
             return response.status_code
     raise SendFailed("the receiver has no address")
+
+
+def _host(target: httpx.URL) -> str:
+    """As it is in the URL: `target.host` would show an internationalized name in letters."""
+    return target.raw_host.decode("ascii")
