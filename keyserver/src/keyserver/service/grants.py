@@ -45,9 +45,9 @@ def request_grant(ports: Ports, caller: Caller, request: RequestGrant) -> Grant:
         present = policy_in_force(session, caller.tenant)
         wish = Wish(request.purpose_code, request.valid_for, request.uses)
         require(grant_policy.decide_request(caller, wish, present.policy))
+        require_known(session, caller, request.key_ids)
         if not queries.tenant_exists(session, caller.tenant):
             raise Refused(Reason.TENANT_UNKNOWN)
-        require_known(session, caller, request.key_ids)
         row = _requested(request, present, attempt)
         happened = [GrantEvent.REQUESTED]
         if present.policy.quorum == 0:

@@ -26,7 +26,7 @@ from keyserver.errors import Conflict, NotFound, WrapBroken
 from keyserver.keywrap import Kek, Root
 from keyserver.service.ports import Ports
 from keyserver.service.webhooks import moved_secrets, set_moved_secrets
-from keyserver.store import queries
+from keyserver.store import outbox, queries
 from keyserver.store.shredding import drop_journal, overwrite_freed
 from keyserver.store.tables import KekRow, KeyRow
 
@@ -163,17 +163,16 @@ def destroy(ports: Ports, tenant: str, epoch: int) -> int:
 def move_root(ports: Ports, new: Root, names: str) -> int:
     """Wrap every KEK, and webhooks' secrets, with another root, in one transaction; how many KEKs.
 
-    `names` says from where to where.
-
-    Afterwards the present root opens nothing that the database holds: replicas answer 503
+    `names` says from where to where.  Afterwards the present root opens nothing that the database holds: replicas answer 503
     until they are started with the settings of the new one.
 
-    Raises WrapBroken if either root does not open a KEK, Conflict if KEKs were changed
-    meanwhile, Unavailable.
+    Raises WrapBroken if either root does not open a KEK or secret, Conflict if any was
+    changed meanwhile, Unavailable.
     """
     with ports.database.reading() as session:
         before = {(row.tenant, row.epoch): row.wrapped for row in queries.openable_keks(session)}
-        secrets = moved_secrets(session, ports.root, new)
+        webhooks = outbox.all_webhooks(session)
+    secrets = moved_secrets(webhooks, ports.root, new)
     moved = {
         (tenant, epoch): keywrap.move_kek(ports.root, new, wrapped, tenant, epoch)
         for (tenant, epoch), wrapped in before.items()

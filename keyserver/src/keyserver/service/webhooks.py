@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -102,13 +102,13 @@ class MovedSecret:
     after: bytes
 
 
-def moved_secrets(session: Session, old: Root, new: Root) -> dict[UUID, MovedSecret]:
+def moved_secrets(webhooks: Iterable[WebhookRow], old: Root, new: Root) -> dict[UUID, MovedSecret]:
     """Every webhook's secret wrapped with another root too, which has opened it once.
 
     Raises WrapBroken, Unavailable.
     """
     moved = {}
-    for row in outbox.all_webhooks(session):
+    for row in webhooks:
         context = webhook_context(row.tenant, row.id)
         after = new.wrap(old.unwrap(row.secret, context), context)
         new.unwrap(after, context)
