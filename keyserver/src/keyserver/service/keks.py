@@ -163,8 +163,8 @@ def destroy(ports: Ports, tenant: str, epoch: int) -> int:
 def move_root(ports: Ports, new: Root, names: str) -> int:
     """Wrap every KEK, and webhooks' secrets, with another root, in one transaction; how many KEKs.
 
-    `names` says from where to where.  Afterwards the present root opens nothing that the database holds: replicas answer 503
-    until they are started with the settings of the new one.
+    `names` says from where to where.  Afterwards the present root opens nothing that the
+    database holds: replicas answer 503 until they are started with the settings of the new one.
 
     Raises WrapBroken if either root does not open a KEK or secret, Conflict if any was
     changed meanwhile, Unavailable.
