@@ -11,7 +11,7 @@ from skimage.data import astronaut
 
 from faceseal import Photo, anonymize, ode, restore
 from faceseal.anonymizer import read_sealed, restore_with_key
-from faceseal.anonymizer.layers import masked_pixels
+from faceseal.anonymizer.placing import masked_pixels
 from faceseal.envelope.header import SolverRecord
 from faceseal.errors import ModelMismatch
 from faceseal.exchange import Exchange, Face, array
