@@ -55,7 +55,7 @@ def test_without_a_token_nothing_is_even_parsed(world: Any, method: str, path: s
     garbage = {"Content-Type": "application/json"}
     answer = world.client.request(method, path.format(id="not-an-id"), content=b"{broken", headers=garbage)
     assert answer.status_code == 401
-    assert answer.headers["www-authenticate"] == "Bearer"
+    assert answer.headers["www-authenticate"] == 'Bearer, DPoP algs="EdDSA ES256"'
     assert answer.json()["type"] == PROBLEM_BASE + "unauthenticated"
 
 
@@ -229,7 +229,8 @@ def test_the_checkpoint_is_signed_and_counts_every_entry(world: Any) -> None:
 def test_the_openapi_description_names_scopes_and_problems(world: Any) -> None:
     paths = world.client.get("/openapi.json").json()["paths"]
     release = paths["/v1/keys/{key_id}/release"]["post"]
-    assert release["security"] == [{"HTTPBearer": ["keys:release"]}]
+    assert release["security"] == [{"HTTPBearer": ["keys:release"]}, {"DPoP": ["keys:release"]}]
+    assert [parameter["required"] for parameter in release["parameters"] if parameter["name"] == "DPoP"] == [True]
     assert {"200", "401", "403", "404", "422", "503"} <= set(release["responses"])
     assert "application/problem+json" in release["responses"]["403"]["content"]
     assert all(operation["summary"] for operations in paths.values() for operation in operations.values())

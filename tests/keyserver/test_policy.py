@@ -13,11 +13,14 @@ from faceseal.wire import GrantState, KeyState, Scope
 from keyserver import policy
 from keyserver.actions import SCOPES, Action
 from keyserver.policy import Allowed, Caller, Denied, GrantFacts, KeyFacts, Reason
+from keyserver.proof import Proof
 
 NOW = 1_800_000_000
 KEY = KeyFacts(uuid4(), "default", KeyState.ACTIVE, "alice", None)
-GRANT = GrantFacts(uuid4(), "default", GrantState.APPROVED, "alice", frozenset({KEY.id}), 1, NOW + 60)
-ALICE = Caller("alice", "default", frozenset({Scope.KEYS_RELEASE}), "token-1")
+JKT = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"
+PROOF = Proof(JKT, "proof-1", NOW)
+GRANT = GrantFacts(uuid4(), "default", GrantState.APPROVED, "alice", frozenset({KEY.id}), 1, NOW + 60, JKT)
+ALICE = Caller("alice", "default", frozenset({Scope.KEYS_RELEASE}), "token-1", PROOF)
 BOB = Caller("bob", "default", frozenset({Scope.GRANTS_APPROVE}), "token-2")
 
 
@@ -29,6 +32,9 @@ def test_the_requester_of_a_grant_in_force_is_given_the_key() -> None:
     ("caller", "key", "grant", "now", "reason"),
     [
         (replace(ALICE, scopes=frozenset(Scope) - {Scope.KEYS_RELEASE}), KEY, GRANT, NOW, Reason.SCOPE_MISSING),
+        (replace(ALICE, proof=None), KEY, GRANT, NOW, Reason.PROOF_MISSING),
+        (replace(ALICE, proof=replace(PROOF, jkt=JKT[::-1])), KEY, GRANT, NOW, Reason.GRANT_OF_ANOTHER_KEY),
+        (ALICE, KEY, replace(GRANT, jkt=None), NOW, Reason.GRANT_UNBOUND),
         (replace(ALICE, subject="eve"), KEY, GRANT, NOW, Reason.NOT_GRANT_REQUESTER),
         (replace(ALICE, tenant="other"), KEY, GRANT, NOW, Reason.KEY_UNKNOWN),
         (ALICE, replace(KEY, tenant="other"), GRANT, NOW, Reason.KEY_UNKNOWN),
@@ -61,6 +67,8 @@ def test_one_thing_wrong_is_enough_to_deny(
     st.integers(0, 2),
     st.integers(-2, 2),
     st.booleans(),
+    st.sampled_from([None, JKT, JKT[::-1]]),
+    st.sampled_from([None, JKT]),
 )
 def test_a_release_is_allowed_exactly_when_all_conditions_hold(
     subject: str,
@@ -71,14 +79,16 @@ def test_a_release_is_allowed_exactly_when_all_conditions_hold(
     uses: int,
     remaining: int,
     named: bool,
+    proven: str | None,
+    bound: str | None,
 ) -> None:
-    caller = Caller(subject, tenant, scopes, "token-3")
+    caller = Caller(subject, tenant, scopes, "token-3", proven and Proof(proven, "proof-3", NOW))
     key = replace(KEY, state=key_state)
     key_ids = frozenset({KEY.id} if named else set())
-    grant = replace(GRANT, state=grant_state, uses_left=uses, expires_at=NOW + remaining, key_ids=key_ids)
+    grant = replace(GRANT, state=grant_state, uses_left=uses, expires_at=NOW + remaining, key_ids=key_ids, jkt=bound)
     rightful = subject == "alice" and tenant == "default" and Scope.KEYS_RELEASE in scopes
     in_force = grant_state is GrantState.APPROVED and uses > 0 and remaining > 0
-    expected = rightful and in_force and named and key_state is KeyState.ACTIVE
+    expected = rightful and in_force and named and key_state is KeyState.ACTIVE and proven == bound == JKT
     assert isinstance(policy.decide_release(caller, key, grant, NOW), Allowed) == expected
 
 
@@ -88,6 +98,18 @@ def test_a_grant_is_decided_by_another_than_its_requester_while_pending(state: G
     assert policy.decide_approval(replace(BOB, subject="alice"), grant) == Denied(Reason.OWN_GRANT)
     pending = state is GrantState.PENDING
     assert policy.decide_approval(BOB, grant) == (Allowed() if pending else Denied(Reason.GRANT_NOT_PENDING))
+
+
+def test_a_grant_from_before_grants_were_bound_to_keys_has_ended_and_cannot_be_approved() -> None:
+    for stored, shown in (
+        (GrantState.PENDING, GrantState.EXPIRED),
+        (GrantState.APPROVED, GrantState.EXPIRED),
+        (GrantState.DENIED, GrantState.DENIED),
+        (GrantState.REVOKED, GrantState.REVOKED),
+    ):
+        assert policy.grant_state(replace(GRANT, state=stored, jkt=None), NOW) is shown
+    pending = replace(GRANT, state=GrantState.PENDING, jkt=None)
+    assert policy.decide_approval(BOB, pending) == Denied(Reason.GRANT_UNBOUND)
 
 
 def test_a_grant_exists_for_its_requester_and_for_approvers_of_the_tenant() -> None:

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from keyserver import problems
 from keyserver.body_limit import BodyLimit
+from keyserver.nonce_header import NonceHeader
 from keyserver.routes import ROUTERS
 from keyserver.service.ports import Ports
 from keyserver.service.release import Releases
@@ -32,6 +33,7 @@ def create_app(ports: Ports, max_body_bytes: int) -> FastAPI:
     app.add_api_route("/healthz", _health, summary="Whether the server answers", tags=["health"])
     problems.install(app)
     app.add_middleware(BodyLimit, limit=max_body_bytes)
+    app.add_middleware(NonceHeader, nonces=ports.nonces, clock=ports.clock)
     app.add_middleware(NoStore)
     return app
 

@@ -26,7 +26,7 @@ from keyserver.errors import KeyServerError, SetupError
 from keyserver.service import keks
 from keyserver.settings import Settings
 from keyserver.store import queries
-from keyserver.tokens.claims import MAX_LIFETIME, TENANT_PATTERN, parse_scopes
+from keyserver.tokens.claims import MAX_LIFETIME, TENANT_PATTERN, confirmation, parse_scopes
 
 app = typer.Typer(help="The faceseal key server.", add_completion=False, pretty_exceptions_enable=False)
 audit_app = typer.Typer(help="The audit log.")
@@ -76,18 +76,28 @@ def token(
     data: Data = None,
     tenant: Tenant = "default",
     lifetime: Annotated[int, typer.Option(help="Seconds.", min=1, max=MAX_LIFETIME)] = 3600,
+    jkt: Annotated[
+        str | None,
+        typer.Option(
+            metavar="THUMBPRINT", help="Bind it to this client key; the client prints it: faceseal client-key."
+        ),
+    ] = None,
 ) -> None:
     """Print an access token of the built-in issuer."""
     try:
         scopes = parse_scopes(scope)
     except ValueError:
         raise SetupError(f"there is a scope that does not exist in: {scope}") from None
+    try:
+        confirmation(jkt)
+    except ValueError:
+        raise SetupError("a thumbprint of a key is 43 characters of base64url (RFC 7638)") from None
     ports = installation.open_ports(_settings(data))
     with ports.database.reading() as session:
         if not queries.tenant_exists(session, tenant):
             raise SetupError(f"there is no tenant {tenant}; run: keyserver init --tenant {tenant}")
     try:
-        issued = ports.issuer.issue_access(subject, tenant, scopes, ports.new_id(), ports.clock(), lifetime)
+        issued = ports.issuer.issue_access(subject, tenant, scopes, ports.new_id(), ports.clock(), lifetime, jkt)
     except ValueError:
         raise SetupError("a subject has 1 to 200 printable characters") from None
     typer.echo(issued)

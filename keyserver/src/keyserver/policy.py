@@ -5,7 +5,8 @@ Rules:
 2. a key is bound to a photo by whoever created it;
 3. nobody decides on a grant of their own;
 4. a key is released only while it is active, to the requester of an approved grant that
-   names it, is not over and has uses left.
+   names it, is not over and has uses left;
+5. a grant is requested with a proof of the client's key, and used with a proof of the same key.
 """
 
 from __future__ import annotations
@@ -16,17 +17,20 @@ from uuid import UUID
 
 from faceseal.wire import GrantState, KeyState, Scope
 from keyserver.actions import SCOPES, Action
+from keyserver.proof import Proof
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Who is asking, as the access token says."""
+    """Who is asking, as the access token says, and with which key."""
 
     subject: str
     tenant: str
     scopes: frozenset[Scope]
     token_id: str
     """`jti` of the access token: a UUID of the built-in issuer, anything of 1 to 200 characters of another one."""
+    proof: Proof | None = None
+    """Of the client's key, if the request came with one."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,8 @@ class GrantFacts:
     """What decisions about a grant depend on.
 
     `state` is the stored one: pending, approved, denied or revoked.  Expired and exhausted
-    follow from time and uses; see `grant_state`.
+    follow from time and uses; see `grant_state`.  `jkt` is the thumbprint of the key that it is
+    bound to; None for one from before grants were bound to keys.
     """
 
     id: UUID
@@ -55,6 +60,7 @@ class GrantFacts:
     key_ids: frozenset[UUID]
     uses_left: int
     expires_at: int | None
+    jkt: str | None = None
 
 
 class Reason(StrEnum):
@@ -79,6 +85,11 @@ class Reason(StrEnum):
     GRANT_REVOKED = "grant_revoked"
     GRANT_EXPIRED = "grant_expired"
     GRANT_EXHAUSTED = "grant_exhausted"
+    PROOF_MISSING = "proof_missing"
+    PROOF_REPLAYED = "proof_replayed"
+    GRANT_UNBOUND = "grant_unbound"
+    """It was requested before grants were bound to keys."""
+    GRANT_OF_ANOTHER_KEY = "grant_of_another_key"
 
 
 @dataclass(frozen=True)
@@ -105,7 +116,12 @@ _RELEASE_REFUSED_IN: dict[GrantState, Reason] = {
 
 
 def grant_state(grant: GrantFacts, now: int) -> GrantState:
-    """The state at `now` (seconds since 1970): an approved grant ends by its uses or its time."""
+    """The state at `now` (seconds since 1970): an approved grant ends by its uses or its time.
+
+    One that is bound to no key has ended, for nobody could prove to be the one to use it.
+    """
+    if grant.jkt is None and grant.state in (GrantState.PENDING, GrantState.APPROVED):
+        return GrantState.EXPIRED
     if grant.state is not GrantState.APPROVED:
         return grant.state
     if grant.uses_left <= 0:
@@ -120,6 +136,11 @@ def decide_scope(caller: Caller, action: Action) -> Decision:
     if caller.scopes & SCOPES.get(action, frozenset()):
         return Allowed()
     return Denied(Reason.SCOPE_MISSING)
+
+
+def decide_proven(caller: Caller) -> Decision:
+    """Whether the request came with a proof of the client's key."""
+    return Denied(Reason.PROOF_MISSING) if caller.proof is None else Allowed()
 
 
 def decide_key_access(caller: Caller, key: KeyFacts) -> Decision:
@@ -162,6 +183,8 @@ def decide_approval(caller: Caller, grant: GrantFacts) -> Decision:
         return Denied(Reason.OWN_GRANT)
     if grant.state is not GrantState.PENDING:
         return Denied(Reason.GRANT_NOT_PENDING)
+    if grant.jkt is None:
+        return Denied(Reason.GRANT_UNBOUND)
     return Allowed()
 
 
@@ -177,10 +200,16 @@ def decide_release(caller: Caller, key: KeyFacts, grant: GrantFacts, now: int) -
     scope = decide_scope(caller, Action.RELEASE)
     if isinstance(scope, Denied):
         return scope
+    if caller.proof is None:
+        return Denied(Reason.PROOF_MISSING)
     if key.tenant != caller.tenant:
         return Denied(Reason.KEY_UNKNOWN)
     if grant.tenant != caller.tenant or grant.requested_by != caller.subject:
         return Denied(Reason.NOT_GRANT_REQUESTER)
+    if grant.jkt is None:
+        return Denied(Reason.GRANT_UNBOUND)
+    if grant.jkt != caller.proof.jkt:
+        return Denied(Reason.GRANT_OF_ANOTHER_KEY)
     if key.id not in grant.key_ids:
         return Denied(Reason.KEY_NOT_IN_GRANT)
     if key.state is not KeyState.ACTIVE:

@@ -36,6 +36,8 @@ class Entry:
     tenant: str | None = None
     token_id: str | None = None
     """`jti` of the access token."""
+    jkt: str | None = None
+    """Thumbprint of the client's key, if the request came with a proof of it."""
     key_id: UUID | None = None
     key_ids: tuple[UUID, ...] = ()
     grant_id: UUID | None = None
@@ -63,6 +65,7 @@ class Entry:
             "actor": self.actor,
             "tenant": self.tenant,
             "token": self.token_id,
+            "jkt": self.jkt,
             "key": _text(self.key_id),
             "keys": [str(key_id) for key_id in self.key_ids] or None,
             "grant": _text(self.grant_id),

@@ -10,9 +10,14 @@ from keyserver.service import grants
 router = authenticated_router("/v1/grants", "grants")
 
 
-@router.post("", status_code=201, summary="Request a grant", **documentation(Action.REQUEST_GRANT, 404, 413, 422))
+@router.post(
+    "",
+    status_code=201,
+    summary="Request a grant",
+    **documentation(Action.REQUEST_GRANT, 404, 413, 422, proven=True),
+)
 def request_grant(request: RequestGrant, ports: WithPorts, caller: WithCaller) -> Grant:
-    """Pending until somebody else decides."""
+    """For the key of the proof that comes along; pending until somebody else decides."""
     return grants.request_grant(ports, caller, request)
 
 

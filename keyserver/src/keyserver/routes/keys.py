@@ -57,7 +57,11 @@ def revoke_key(key_id: Identifier, ports: WithPorts, caller: WithCaller) -> KeyI
     return keys.suspend_key(ports, caller, key_id)
 
 
-@router.post("/{key_id}/release", summary="Release a key under a grant", **documentation(Action.RELEASE, 404, 413, 422))
+@router.post(
+    "/{key_id}/release",
+    summary="Release a key under a grant",
+    **documentation(Action.RELEASE, 404, 413, 422, proven=True),
+)
 def release_key(key_id: Identifier, request: Release, releases: WithReleases, caller: WithCaller) -> Released:
-    """One use of the grant, with a receipt from the audit log."""
+    """One use of the grant by the key that it is bound to, with a receipt from the audit log."""
     return releases.release(caller, key_id, request)

@@ -5,6 +5,7 @@
   its own, and only then does the caller get an answer that does not tell the reason.
 - If an entry cannot be written there is no effect, no release, and no other answer than
   `Unavailable`.
+- A proof that came along counts once, for a change or for a refusal; reading leaves it as it is.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from sqlalchemy.orm import Session
 from keyserver import audit, policy
 from keyserver.actions import Action
 from keyserver.audit import Entry, Outcome
-from keyserver.errors import AccessDenied, Conflict, KeyServerError, NotFound, Unavailable
+from keyserver.errors import AccessDenied, Conflict, KeyServerError, NotFound, ProofNeeded, Unavailable
 from keyserver.policy import Caller, Decision, Denied, Reason
+from keyserver.proof import Proof
 from keyserver.service.ports import Ports
+from keyserver.store.replay import remember_proof
 
 _NO_KEY = "there is no such key"
 _NO_GRANT = "there is no such grant"
@@ -32,6 +35,7 @@ _ANSWERS: dict[Reason, tuple[type[KeyServerError], str]] = {
     Reason.KEY_NOT_SUSPENDABLE: (Conflict, "the key is being destroyed, or is destroyed"),
     Reason.GRANT_NOT_PENDING: (Conflict, "the grant is already decided"),
     Reason.GRANT_NOT_APPROVED: (Conflict, "the grant is not in force"),
+    Reason.PROOF_MISSING: (ProofNeeded, "there is no DPoP proof"),
 }
 
 
@@ -68,6 +72,7 @@ class Attempt:
             actor=self.caller.subject,
             tenant=self.caller.tenant,
             token_id=self.caller.token_id,
+            jkt=None if self.caller.proof is None else self.caller.proof.jkt,
             key_id=self.key_id,
             grant_id=self.grant_id,
             reason=reason,
@@ -90,19 +95,24 @@ def deciding(attempt: Attempt, *, writes: bool = True) -> Iterator[Session]:
     try:
         require(policy.decide_scope(attempt.caller, attempt.action))
         with database.writing() if writes else database.reading() as session:
+            if writes and not _proof_is_new(session, attempt):
+                raise Refused(Reason.PROOF_REPLAYED)
             yield session
     except (Refused, Broken) as refusal:
-        _record(refused_entry(attempt, refusal), attempt.ports)
+        _record(refusal, attempt)
         raise answer_to(refusal) from None
 
 
 def require_scope(attempt: Attempt) -> None:
     """For attempts that are decided elsewhere.  Raises AccessDenied, once the refusal is on record, and Unavailable."""
-    decision = policy.decide_scope(attempt.caller, attempt.action)
-    if isinstance(decision, Denied):
-        refusal = Refused(decision.reason)
-        _record(refused_entry(attempt, refusal), attempt.ports)
-        raise answer_to(refusal)
+    _require_on_record(policy.decide_scope(attempt.caller, attempt.action), attempt)
+
+
+def require_proof(attempt: Attempt) -> Proof:
+    """The proof that came along.  Raises ProofNeeded without one, once that is on record, and Unavailable."""
+    _require_on_record(policy.decide_proven(attempt.caller), attempt)
+    assert attempt.caller.proof is not None  # noqa: S101 - decided in the line above
+    return attempt.caller.proof
 
 
 def refused_entry(attempt: Attempt, refusal: Refused | Broken) -> Entry:
@@ -121,6 +131,21 @@ def answer_to(refusal: Refused | Broken) -> KeyServerError:
     return answer(message)
 
 
-def _record(entry: Entry, ports: Ports) -> None:
-    with ports.database.writing() as session:
-        audit.append(session, entry)
+def _require_on_record(decision: Decision, attempt: Attempt) -> None:
+    if isinstance(decision, Denied):
+        refusal = Refused(decision.reason)
+        _record(refusal, attempt)
+        raise answer_to(refusal)
+
+
+def _proof_is_new(session: Session, attempt: Attempt) -> bool:
+    """Before anything else is locked: see `remember_proofs`."""
+    proof = attempt.caller.proof
+    return proof is None or remember_proof(session, proof.jkt, proof.jti, attempt.now)
+
+
+def _record(refusal: Refused | Broken, attempt: Attempt) -> None:
+    with attempt.ports.database.writing() as session:
+        # What was undone has forgotten the proof; once refused, it is not to be tried again elsewhere.
+        _proof_is_new(session, attempt)
+        audit.append(session, refused_entry(attempt, refusal))

@@ -28,7 +28,7 @@ def key_info(row: KeyRow) -> KeyInfo:
 def grant_facts(row: GrantRow) -> GrantFacts:
     """What decisions about the grant depend on."""
     named = frozenset(named.key_id for named in row.keys)
-    return GrantFacts(row.id, row.tenant, row.state, row.requested_by, named, row.uses_left, row.expires_at)
+    return GrantFacts(row.id, row.tenant, row.state, row.requested_by, named, row.uses_left, row.expires_at, row.jkt)
 
 
 def grant_info(row: GrantRow, reader: str, issuer: BuiltinIssuer, now: int) -> Grant:
@@ -37,7 +37,7 @@ def grant_info(row: GrantRow, reader: str, issuer: BuiltinIssuer, now: int) -> G
     token = None
     if state is GrantState.APPROVED and row.requested_by == reader and row.expires_at is not None:
         approved_at = row.expires_at - row.valid_for
-        token = issuer.issue_grant(row.id, row.requested_by, row.tenant, approved_at, row.expires_at)
+        token = issuer.issue_grant(row.id, row.requested_by, row.tenant, approved_at, row.expires_at, row.jkt)
     return Grant(
         id=row.id,
         state=state,
@@ -49,5 +49,6 @@ def grant_info(row: GrantRow, reader: str, issuer: BuiltinIssuer, now: int) -> G
         uses_left=row.uses_left,
         decided_by=row.decided_by,
         expires_at=row.expires_at,
+        jkt=row.jkt,
         token=token,
     )

@@ -20,9 +20,9 @@ from keyserver.store.tables import GrantKeyRow, GrantRow
 
 
 def request_grant(ports: Ports, caller: Caller, request: RequestGrant) -> Grant:
-    """Ask for the release of keys; somebody else must approve.
+    """Ask for the release of keys to who holds the key that the request was proved with; somebody else must approve.
 
-    Raises NotFound if one of the keys is not the tenant's, RequestInvalid if one is named
+    Raises ProofNeeded without a proof, NotFound if one of the keys is not the tenant's, RequestInvalid if one is named
     twice, AccessDenied, Unavailable.
     """
     if len(set(request.key_ids)) != len(request.key_ids):
@@ -30,6 +30,7 @@ def request_grant(ports: Ports, caller: Caller, request: RequestGrant) -> Grant:
     grant_id = ports.new_id()
     attempt = Attempt(ports, caller, Action.REQUEST_GRANT, ports.clock())
     with deciding(attempt) as session:
+        require(policy.decide_proven(caller))
         require_known(session, caller, request.key_ids)
         row = GrantRow(
             id=grant_id,
@@ -42,6 +43,7 @@ def request_grant(ports: Ports, caller: Caller, request: RequestGrant) -> Grant:
             uses_left=request.uses,
             decided_by=None,
             expires_at=None,
+            jkt=None if caller.proof is None else caller.proof.jkt,
             keys=[GrantKeyRow(key_id=key_id, position=position) for position, key_id in enumerate(request.key_ids)],
         )
         session.add(row)

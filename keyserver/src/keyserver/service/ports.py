@@ -10,6 +10,7 @@ from keyserver.audit import LogSigner
 from keyserver.keywrap import Random, Root
 from keyserver.store.database import Database
 from keyserver.tokens import AccessVerifier, BuiltinIssuer
+from keyserver.tokens.nonces import Nonces
 
 
 @dataclass(frozen=True)
@@ -25,3 +26,6 @@ class Ports:
     """Whole seconds since 1970-01-01 UTC."""
     new_id: Callable[[], UUID]
     random: Random
+    nonces: Nonces
+    external_url: str | None
+    """What clients see in place of this server's own address; None: they see that one."""

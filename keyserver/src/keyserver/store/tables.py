@@ -118,6 +118,8 @@ class GrantRow(Base):
     uses_left: Mapped[int] = mapped_column(Integer)
     decided_by: Mapped[str | None] = mapped_column(String(200))
     expires_at: Mapped[int | None] = mapped_column(BigInteger)
+    jkt: Mapped[str | None] = mapped_column(String(43))
+    """Thumbprint of the requester's key (RFC 7638); None in rows from before grants were bound to keys."""
 
     keys: Mapped[list[GrantKeyRow]] = relationship(order_by="GrantKeyRow.position", lazy="selectin")
 
