@@ -117,6 +117,7 @@ def _print_grant(grant: wire.Grant, as_json: bool) -> None:
             ("keys", " ".join(str(key) for key in grant.key_ids)),
             ("purpose", grant.purpose),
             ("by", grant.requested_by),
+            ("client key", grant.jkt or "-"),
             ("requested", utc(grant.requested_at)),
             ("decided by", grant.decided_by or "-"),
             ("uses left", str(grant.uses_left)),

@@ -12,7 +12,9 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from pydantic import ValidationError
 
 from faceseal import translog, wire
+from faceseal.client.clientkey import own_key
 from faceseal.client.connection import Connection
+from faceseal.client.dpop import DpopKey
 from faceseal.client.granttoken import as_grant_id, grant_id_of
 from faceseal.client.receipt import verify_continues, verify_receipt
 from faceseal.errors import AccessDenied, RequestRejected, ServerMisbehaved
@@ -34,13 +36,16 @@ _NOT_APPROVED = {
 class KeyServer:
     """A `KeySource` over HTTP (see `faceseal.wire` for the protocol).  For one thread at a time.
 
-    `url` is https, or http on this machine itself; `token` is a bearer access token; `timeout`
-    limits each call as a whole, in seconds.  With `log_key` (a verifier key, or its text) every
-    release must prove that it is in the audit log, or the key is not used.
+    `url` is https, or http on this machine itself; `token` is an access token, bound to the client's
+    key or not; `timeout` limits each call as a whole, in seconds.  Grants are bound to the client's
+    key when they are requested, and used with it: `client_key`, or else the user's own one, which
+    is made when it is first needed (see `faceseal.client.clientkey`).  With `log_key` (a verifier
+    key, or its text) every release must prove that it is in the audit log, or the key is not used.
 
     Every method raises: ServerUnavailable (no answer, or not in time), ServerMisbehaved (an
     answer outside the protocol), AccessDenied (401 and 403), UnknownKey (404), RequestRejected
-    (409, 413, 422, and requests that the protocol does not allow); the constructor raises
+    (409, 413, 422, and requests that the protocol does not allow), ClientKeyError (the client's key
+    is needed and cannot be had, or is not the one that the token is bound to); the constructor raises
     KeySourceError if the settings make no sense and TransparencyError for a malformed `log_key`.
     """
 
@@ -51,10 +56,12 @@ class KeyServer:
         token: str,
         log_key: translog.VerifierKey | str | None = None,
         timeout: float = 10.0,
+        client_key: DpopKey | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._log_key = translog.VerifierKey.parse(log_key) if isinstance(log_key, str) else log_key
-        self._connection = Connection(url, token, timeout, transport)
+        own = own_key if client_key is None else lambda: client_key
+        self._connection = Connection(url, token, timeout, transport, own)
         self._checkpoint: translog.Checkpoint | None = None
         self.last_receipt: wire.Receipt | None = None
         """The receipt of the latest release; kept also if it proved wrong, as evidence."""
@@ -97,6 +104,7 @@ class KeyServer:
         """
         if grant is None:
             raise AccessDenied(f"this key needs a grant; ask for one: faceseal grants request {key_id} --purpose TEXT")
+        self._connection.prove()
         grant_id, token = self._resolve(grant)
         private = X25519PrivateKey.generate()
         recipient = private.public_key().public_bytes_raw()
@@ -126,7 +134,11 @@ class KeyServer:
     def request_grant(
         self, key_ids: Sequence[UUID], purpose: str, *, uses: int = 1, valid_for: int = 86400
     ) -> wire.Grant:
-        """Ask for keys: each use releases one key; `valid_for` counts seconds from the approval."""
+        """Ask for keys, to be released to this client; each use releases one.
+
+        `valid_for` counts seconds from the approval.
+        """
+        self._connection.prove()
         request = _request(wire.RequestGrant, key_ids=list(key_ids), purpose=purpose, uses=uses, valid_for=valid_for)
         return self._connection.send("POST", "/v1/grants", request, 201, wire.Grant)
 
@@ -166,6 +178,11 @@ class KeyServer:
         answer = self.grant(own)
         if answer.token is None:
             raise AccessDenied(f"the grant {own} {_NOT_APPROVED[answer.state]}")
+        if answer.jkt not in (None, self._connection.prove()):
+            raise AccessDenied(
+                f"the grant {own} belongs to the client that requested it, with the key {answer.jkt}; "
+                "restore there, or request another from here"
+            )
         try:
             if grant_id_of(answer.token) != own:
                 raise ValueError
