@@ -16,7 +16,6 @@ from sqlalchemy import text
 from faceseal.wire import PROBLEM_BASE, encode_base64url
 
 INVALID = 'DPoP error="invalid_dpop_proof", algs="EdDSA ES256"'
-NEEDS_NONCE = 'DPoP error="use_dpop_nonce", algs="EdDSA ES256"'
 EITHER = 'Bearer, DPoP algs="EdDSA ES256"'
 GRANTS = "/v1/grants"
 

@@ -11,14 +11,6 @@ from keyserver import installation
 from keyserver.app import create_app
 from keyserver.settings import Settings
 
-INVALID = 'DPoP error="invalid_dpop_proof", algs="EdDSA ES256"'
-NEEDS_NONCE = 'DPoP error="use_dpop_nonce", algs="EdDSA ES256"'
-EITHER = 'Bearer, DPoP algs="EdDSA ES256"'
-GRANTS = "/v1/grants"
-
-
-# Behind a proxy.
-
 
 @pytest.mark.parametrize(
     "base", ["https://keys.example/faceseal", "https://keys.example/faceseal/", "HTTPS://KEYS.example:443/faceseal"]

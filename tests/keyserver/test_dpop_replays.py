@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from starlette.testclient import TestClient
 
-from faceseal.wire import PROBLEM_BASE
+from faceseal.wire import PROBLEM_BASE, Release
 from keyserver import installation
 from keyserver.app import create_app
+from keyserver.errors import AccessDenied
+from keyserver.service.release import Releases
 from keyserver.settings import Settings
+from keyserver.store.database import Database
 
-INVALID = 'DPoP error="invalid_dpop_proof", algs="EdDSA ES256"'
 NEEDS_NONCE = 'DPoP error="use_dpop_nonce", algs="EdDSA ES256"'
-EITHER = 'Bearer, DPoP algs="EdDSA ES256"'
 GRANTS = "/v1/grants"
 
 
@@ -51,6 +55,29 @@ def test_a_proof_that_one_replica_has_taken_is_a_replay_on_the_other(
     # Nonces of one replica are those of the other.
     assert granted.asked(alice.headers(alice.proof("POST", granted.path)), replica).status_code == 200
     assert granted.uses_left() == 3
+
+
+def test_of_a_race_with_one_proof_on_two_replicas_exactly_one_is_given_the_key(
+    world: Any, alice: Any, granted: Any, settings: Settings
+) -> None:
+    other = Database(settings.url)
+    replicas = [Releases(world.ports), Releases(replace(world.ports, database=other))]
+    who, key_id = alice.caller(), UUID(granted.path.split("/")[3])
+
+    def attempt(number: int) -> bool:
+        try:
+            replicas[number % 2].release(who, key_id, Release(grant=granted.token, recipient=b"\x09" + bytes(31)))
+        except AccessDenied:
+            return False
+        return True
+
+    with ThreadPoolExecutor(16) as threads:
+        outcomes = list(threads.map(attempt, range(32)))
+    other.close()
+    assert outcomes.count(True) == 1
+    assert granted.uses_left() == 4
+    entries = [json.loads(leaf) for leaf in world.leaves()]
+    assert [entry.get("reason") for entry in entries if entry["event"] == "release.denied"] == ["proof_replayed"] * 31
 
 
 def test_a_refused_release_has_used_its_proof_up(world: Any, alice: Any, granted: Any) -> None:

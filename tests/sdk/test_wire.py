@@ -37,6 +37,7 @@ EXAMPLES = {
         "uses_left": 2,
         "decided_by": "ben",
         "expires_at": 1_700_003_600,
+        "jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I",
         "token": "a.b.c",
     },
     wire.Release: {"grant": "a.b.c", "recipient": ZEROS},
