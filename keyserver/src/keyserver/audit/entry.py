@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
-
-import rfc8785
 
 from faceseal.wire import encode_base64url
 from keyserver.actions import Action
 
 VERSION = 1
+# Ten times as fast as rfc8785, and the same where members are strings, integers of less than 53 bits and
+# lists of them, and names are ASCII: a test compares the two.
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 OPERATOR = "(operator)"
 """The actor of what is done on the server's own machine."""
 
@@ -53,6 +55,7 @@ class Entry:
     valid_for: int | None = None
     expires_at: int | None = None
     uses_left: int | None = None
+    due_at: int | None = None
     reason: str | None = None
 
     def leaf(self, index: int) -> str:
@@ -79,9 +82,10 @@ class Entry:
             "valid_for": self.valid_for,
             "expires_at": self.expires_at,
             "uses_left": self.uses_left,
+            "due_at": self.due_at,
             "reason": self.reason,
         }
-        return rfc8785.dumps({name: value for name, value in fields.items() if value is not None}).decode()
+        return _CANONICAL.encode({name: value for name, value in fields.items() if value is not None})
 
 
 def _text(identifier: UUID | None) -> str | None:
