@@ -21,7 +21,13 @@ ROUTES = [
     ("PUT", "/v1/keys/{id}/sealed", Action.BIND_KEY),
     ("GET", "/v1/keys", Action.READ_KEYS),
     ("GET", "/v1/keys/{id}", Action.READ_KEYS),
+    ("POST", "/v1/keys/batch", Action.CREATE_KEY),
+    ("GET", "/v1/keys/lookup", Action.READ_KEYS),
     ("POST", "/v1/keys/{id}/revoke", Action.REVOKE_KEY),
+    ("POST", "/v1/keys/{id}/suspend", Action.REVOKE_KEY),
+    ("POST", "/v1/keys/{id}/resume", Action.RESUME_KEY),
+    ("POST", "/v1/keys/{id}/schedule-destruction", Action.SCHEDULE_DESTRUCTION),
+    ("POST", "/v1/keys/{id}/cancel-destruction", Action.CANCEL_DESTRUCTION),
     ("POST", "/v1/keys/{id}/release", Action.RELEASE),
     ("POST", "/v1/grants", Action.REQUEST_GRANT),
     ("GET", "/v1/grants", Action.READ_GRANTS),
@@ -32,7 +38,8 @@ ROUTES = [
     ("GET", "/v1/audit/checkpoint", Action.READ_AUDIT),
 ]
 ANY_BASE64 = "CQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
-BODIES: dict[Action, dict[str, object]] = {
+BODIES: dict[str, dict[str, object]] = {
+    "/v1/keys/batch": {"recipient": ANY_BASE64, "keys": [{}]},
     Action.CREATE_KEY: {"recipient": ANY_BASE64},
     Action.BIND_KEY: {"sealed_digest": ANY_BASE64},
     Action.RELEASE: {"grant": "x", "recipient": ANY_BASE64},
@@ -62,7 +69,7 @@ def test_without_a_token_nothing_is_even_parsed(world: Any, method: str, path: s
 @per_route
 def test_a_token_with_every_other_scope_is_denied_on_record(world: Any, method: str, path: str, action: Action) -> None:
     others = " ".join(set(Scope) - SCOPES[action])
-    answer = world.person("eve", others).ask(method, path.format(id=uuid4()), BODIES.get(action))
+    answer = world.person("eve", others).ask(method, path.format(id=uuid4()), BODIES.get(path, BODIES.get(action)))
     assert answer.status_code == 403
     assert answer.json() == {"type": PROBLEM_BASE + "denied", "title": "Not allowed", "status": 403, "detail": ""}
     entry = json.loads(world.leaves()[-1])

@@ -44,6 +44,7 @@ def test_the_requester_of_a_grant_in_force_is_given_the_key() -> None:
         (ALICE, replace(KEY, state=KeyState.SUSPENDED), GRANT, NOW, Reason.KEY_NOT_ACTIVE),
         (ALICE, replace(KEY, state=KeyState.DESTRUCTION_SCHEDULED), GRANT, NOW, Reason.KEY_NOT_ACTIVE),
         (ALICE, replace(KEY, state=KeyState.DESTROYED), GRANT, NOW, Reason.KEY_NOT_ACTIVE),
+        (ALICE, replace(KEY, destruction_due_at=NOW), GRANT, NOW, Reason.KEY_NOT_ACTIVE),
         (ALICE, KEY, replace(GRANT, state=GrantState.PENDING, expires_at=None), NOW, Reason.GRANT_PENDING),
         (ALICE, KEY, replace(GRANT, state=GrantState.DENIED, expires_at=None), NOW, Reason.GRANT_DENIED),
         (ALICE, KEY, replace(GRANT, state=GrantState.REVOKED), NOW, Reason.GRANT_REVOKED),
@@ -120,9 +121,8 @@ def test_a_grant_exists_for_its_requester_and_for_approvers_of_the_tenant() -> N
 
 
 @pytest.mark.parametrize("state", [KeyState.DESTRUCTION_SCHEDULED, KeyState.DESTROYED])
-def test_a_key_on_its_way_out_cannot_be_suspended_or_bound(state: KeyState) -> None:
+def test_a_key_on_its_way_out_cannot_be_bound(state: KeyState) -> None:
     key = replace(KEY, state=state)
-    assert policy.decide_suspension(key) == Denied(Reason.KEY_NOT_SUSPENDABLE)
     assert policy.decide_bind(ALICE, key, b"d" * 32) == Denied(Reason.KEY_NOT_ACTIVE)
 
 
@@ -138,5 +138,6 @@ def test_no_scope_serves_the_operators_actions() -> None:
         Action.ROTATE_KEK,
         Action.REWRAP_KEYS,
         Action.DESTROY_KEK,
+        Action.DESTROY_KEY,
         Action.MOVE_ROOT,
     }

@@ -12,7 +12,7 @@ from faceseal.translog import RightEdge, leaf_hash
 from faceseal.wire import Release
 from keyserver import audit
 from keyserver.errors import AccessDenied
-from keyserver.service import keys
+from keyserver.service import keylife
 from keyserver.service.release import Releases
 
 THREADS = 8
@@ -66,7 +66,7 @@ def test_after_a_key_is_revoked_no_release_of_it_is_ever_logged(world: Any) -> N
 
     def attempt(number: int) -> None:
         if number == 10:
-            keys.suspend_key(world.ports, bob.caller(), key.id)
+            keylife.suspend_key(world.ports, bob.caller(), key.id)
             return
         try:
             releases.release(alice.caller(), key.id, release_request(token))

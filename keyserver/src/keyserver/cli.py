@@ -23,7 +23,7 @@ from faceseal.translog import VerifierKey
 from keyserver import installation
 from keyserver.audit.export import export_lines, verify_export
 from keyserver.errors import KeyServerError, SetupError
-from keyserver.service import keks
+from keyserver.service import keks, keylife
 from keyserver.settings import Settings
 from keyserver.store import queries
 from keyserver.tokens.claims import MAX_LIFETIME, TENANT_PATTERN, confirmation, parse_scopes
@@ -34,6 +34,8 @@ app.add_typer(audit_app, name="audit")
 issuer_app = typer.Typer(help="The built-in issuer of tokens.")
 app.add_typer(issuer_app, name="issuer")
 
+key_app = typer.Typer(help="Image keys.")
+app.add_typer(key_app, name="key")
 kek_app = typer.Typer(help="The tenants' key-encryption keys (KEKs), and the root that wraps them.")
 app.add_typer(kek_app, name="kek")
 
@@ -65,7 +67,11 @@ def serve(data: Data = None, host: str = "127.0.0.1", port: int = 8480) -> None:
     with serving.bind(host, port) as listening:
         address = f"[{host}]" if ":" in host else host
         line = f"keyserver listens on http://{address}:{listening.getsockname()[1]}"
-        serving.run(create_app(ports, settings.max_body_bytes), listening, lambda: print(line, flush=True))
+        serving.run(
+            create_app(ports, settings.max_body_bytes, settings.max_batch_bytes),
+            listening,
+            lambda: print(line, flush=True),
+        )
     ports.database.close()
 
 
@@ -155,6 +161,20 @@ def kek_move_root(
     settings = _settings(data)
     names, moved = installation.move_root(settings, to)
     typer.echo(f"{moved:,} KEKs moved ({names}); now set what {to} says, and start the server again")
+
+
+@key_app.command("destroy-due")
+def key_destroy_due(data: Data = None) -> None:
+    """Destroy the keys, of all tenants, whose waiting period is over; to be run daily."""
+    gone = sum(keylife.destroy_due(installation.open_ports(_settings(data))))
+    typer.echo(f"{gone:,} keys are destroyed")
+
+
+@key_app.command("index-labels")
+def key_index_labels(data: Data = None) -> None:
+    """After an upgrade: let keys be found by label that the older version created until it was stopped."""
+    added = keylife.index_labels(installation.open_ports(_settings(data)))
+    typer.echo(f"{added:,} keys can be found by their labels now")
 
 
 @audit_app.command("key")

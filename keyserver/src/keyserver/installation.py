@@ -28,6 +28,7 @@ from keyserver.keywrap import Root, RootKind
 from keyserver.roots import open_root, settings_of_root
 from keyserver.secretfile import SECRET_BYTES, create_secret, read_secret
 from keyserver.service import keks
+from keyserver.service.pages import Cursors
 from keyserver.service.ports import Ports
 from keyserver.settings import NAME, Settings
 from keyserver.store import log, queries, schema
@@ -107,6 +108,9 @@ def open_ports(settings: Settings, clock: Callable[[], int] | None = None) -> Po
         random=os.urandom,
         nonces=_nonces(settings),
         external_url=settings.external_url,
+        # The log's key is the one secret that every replica has and that stays.
+        cursors=Cursors(log_key.private_bytes_raw()),
+        destruction_wait=settings.destruction_wait_seconds,
     )
 
 

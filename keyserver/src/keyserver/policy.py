@@ -4,7 +4,7 @@ Rules:
 1. a caller needs one of the action's scopes, and acts within the own tenant only;
 2. a key is bound to a photo by whoever created it;
 3. nobody decides on a grant of their own;
-4. a key is released only while it is active, to the requester of an approved grant that
+4. a key is released only while it is active and not due for destruction, to the requester of an approved grant that
    names it, is not over and has uses left;
 5. a grant is requested with a proof of the client's key, and used with a proof of the same key.
 """
@@ -42,6 +42,7 @@ class KeyFacts:
     state: KeyState
     created_by: str
     sealed_digest: bytes | None
+    destruction_due_at: int | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,10 @@ class Reason(StrEnum):
     KEY_UNKNOWN = "key_unknown"
     KEY_NOT_ACTIVE = "key_not_active"
     KEY_NOT_SUSPENDABLE = "key_not_suspendable"
+    KEY_NOT_RESUMABLE = "key_not_resumable"
+    KEY_DESTROYED = "key_destroyed"
+    NO_DESTRUCTION_AHEAD = "no_destruction_ahead"
+    DESTRUCTION_NOT_DUE = "destruction_not_due"
     KEY_BOUND_OTHERWISE = "key_bound_otherwise"
     NOT_KEY_CREATOR = "not_key_creator"
     GRANT_UNKNOWN = "grant_unknown"
@@ -161,11 +166,9 @@ def decide_bind(caller: Caller, key: KeyFacts, sealed_digest: bytes) -> Decision
     return Allowed()
 
 
-def decide_suspension(key: KeyFacts) -> Decision:
-    """Whether the key can be suspended; what is already suspended can be suspended again."""
-    if key.state in (KeyState.ACTIVE, KeyState.SUSPENDED):
-        return Allowed()
-    return Denied(Reason.KEY_NOT_SUSPENDABLE)
+def is_due(key: KeyFacts, now: int) -> bool:
+    """Whether the key's time is over at `now` (seconds since 1970), whether or not somebody has emptied its row."""
+    return key.destruction_due_at is not None and now >= key.destruction_due_at
 
 
 def decide_grant_access(caller: Caller, grant: GrantFacts) -> Decision:
@@ -212,7 +215,7 @@ def decide_release(caller: Caller, key: KeyFacts, grant: GrantFacts, now: int) -
         return Denied(Reason.GRANT_OF_ANOTHER_KEY)
     if key.id not in grant.key_ids:
         return Denied(Reason.KEY_NOT_IN_GRANT)
-    if key.state is not KeyState.ACTIVE:
+    if key.state is not KeyState.ACTIVE or is_due(key, now):
         return Denied(Reason.KEY_NOT_ACTIVE)
     state = grant_state(grant, now)
     if state is not GrantState.APPROVED:

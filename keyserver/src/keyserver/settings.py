@@ -39,6 +39,10 @@ class Settings(BaseSettings):
     """
     max_body_bytes: int = Field(64 * 1024, ge=1024, le=1 << 20)
     """A longer request body is refused before it is read."""
+    max_batch_bytes: int = Field(1 << 20, ge=64 * 1024, le=4 << 20)
+    """The same for the one route that creates many keys; 1,000 keys with every label there may be take 2.3 MB."""
+    destruction_wait_seconds: int = Field(7 * 86400, ge=3600, le=365 * 86400)
+    """From the decision to destroy a key to its destruction; until then it can be cancelled."""
 
     root: RootKind = RootKind.FILE
     """What wraps the tenants' KEKs; the settings below say where it is."""

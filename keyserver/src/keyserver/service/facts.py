@@ -10,7 +10,7 @@ from keyserver.tokens import BuiltinIssuer
 
 def key_facts(row: KeyRow) -> KeyFacts:
     """What decisions about the key depend on."""
-    return KeyFacts(row.id, row.tenant, row.state, row.created_by, row.sealed_digest)
+    return KeyFacts(row.id, row.tenant, row.state, row.created_by, row.sealed_digest, row.destruction_due_at)
 
 
 def key_info(row: KeyRow) -> KeyInfo:
@@ -22,6 +22,7 @@ def key_info(row: KeyRow) -> KeyInfo:
         created_by=row.created_by,
         labels=row.labels,
         sealed_digest=row.sealed_digest,
+        destruction_due_at=row.destruction_due_at,
     )
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from keyserver.audit import LogSigner
 from keyserver.keywrap import Random, Root
+from keyserver.service.pages import Cursors
 from keyserver.store.database import Database
 from keyserver.tokens import AccessVerifier, BuiltinIssuer
 from keyserver.tokens.nonces import Nonces
@@ -29,3 +30,6 @@ class Ports:
     nonces: Nonces
     external_url: str | None
     """What clients see in place of this server's own address; None: they see that one."""
+    cursors: Cursors
+    destruction_wait: int
+    """Seconds between the decision to destroy a key and its destruction."""

@@ -98,6 +98,16 @@ def newest_grants(session: Session, tenant: str, requested_by: str | None) -> Se
     return session.scalars(grants.order_by(GrantRow.requested_at.desc(), GrantRow.id.desc()).limit(PAGE)).all()
 
 
+def due_keys_for_change(session: Session, now: int, limit: int) -> Sequence[KeyRow]:
+    """Keys scheduled for destruction whose time is over at `now` (seconds since 1970), by id, locked."""
+    due = select(KeyRow).where(
+        KeyRow.state == KeyState.DESTRUCTION_SCHEDULED,
+        KeyRow.destruction_due_at <= now,
+        KeyRow.destroyed_at.is_(None),
+    )
+    return session.scalars(due.order_by(KeyRow.id).limit(limit).with_for_update()).all()
+
+
 def kek_for_wrapping(session: Session, tenant: str) -> KekRow | None:
     """The tenant's KEK of the latest epoch, locked against its destruction; others may wrap with it meanwhile.
 
