@@ -35,6 +35,7 @@ from faceseal.errors import (
 )
 from faceseal.imagekey import ImageKey
 from faceseal.model import VelocityNetwork, load_model, save_model
+from faceseal.perceptual import perceptual_hash
 
 
 @dataclass
@@ -43,14 +44,15 @@ class Keys:
 
     held: dict[UUID, ImageKey] = field(default_factory=dict)
     bound: dict[UUID, bytes] = field(default_factory=dict)
+    hashes: dict[UUID, bytes | None] = field(default_factory=dict)
 
     def create(self) -> ImageKey:
         key = ImageKey(uuid4(), uuid4().bytes + uuid4().bytes)
         self.held[key.key_id] = key
         return key
 
-    def bind(self, key_id: UUID, sealed_digest: bytes) -> None:
-        self.bound[key_id] = sealed_digest
+    def bind(self, key_id: UUID, sealed_digest: bytes, perceptual_hash: bytes | None = None) -> None:
+        self.bound[key_id], self.hashes[key_id] = sealed_digest, perceptual_hash
 
     def release(self, key_id: UUID, _grant: str | None) -> ImageKey:
         if key_id not in self.held:
@@ -121,6 +123,10 @@ def test_a_photo_without_a_capsule_says_that_it_is_not_exact(keys, bare):
 
 def test_the_key_is_bound_to_the_digest_of_the_sealed_pixels(keys, sealed):
     assert keys.bound[sealed.key_id] == sealed.header.pixel_digest
+
+
+def test_the_key_is_bound_to_what_the_sealed_photo_looks_like_and_not_the_original(keys, sealed):
+    assert keys.hashes[sealed.key_id] == perceptual_hash(sealed.pixels)
 
 
 def test_stripped_metadata_is_made_up_for_by_the_header_in_a_file_of_its_own(keys, sealed):

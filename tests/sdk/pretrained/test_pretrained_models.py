@@ -34,7 +34,7 @@ class Keys:
         key = ImageKey(uuid4(), uuid4().bytes + uuid4().bytes)
         return self.held.setdefault(key.key_id, key)
 
-    def bind(self, key_id: UUID, sealed_digest: bytes) -> None:
+    def bind(self, key_id: UUID, sealed_digest: bytes, perceptual_hash: bytes | None = None) -> None:
         pass
 
     def release(self, key_id: UUID, _grant: str | None) -> ImageKey:

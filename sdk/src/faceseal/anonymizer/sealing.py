@@ -35,6 +35,7 @@ from faceseal.faces.lips import find_lips
 from faceseal.faces.neighbours import parted_masks
 from faceseal.faces.square import FaceSquare, face_mask, place_square
 from faceseal.imagekey import KeySource
+from faceseal.perceptual import perceptual_hash
 from faceseal.photo import MAXIMUM_BYTES, Photo, decode_photo, read_photo
 from faceseal.profiles import DEFAULT, Profile
 
@@ -106,7 +107,7 @@ def anonymize(
     content = png.embed(encode_png(pixels, picture.color_profile), header_bytes, box)
     if len(content) > MAXIMUM_BYTES:
         raise PhotoError(f"the sealed photo would pass {MAXIMUM_BYTES >> 20} MiB; shrink the photo first")
-    keys.bind(key.key_id, header.pixel_digest)
+    keys.bind(key.key_id, header.pixel_digest, perceptual_hash(pixels))
     return Sealed(content, pixels, header, header_bytes, tuple(attempts))
 
 

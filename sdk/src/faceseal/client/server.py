@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import TypeVar
+from typing import TypeVar, Unpack
 from uuid import UUID
 
 import httpx
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from pydantic import ValidationError
 
 from faceseal import translog, wire
+from faceseal.client.batches import create_batches
 from faceseal.client.clientkey import own_key
 from faceseal.client.connection import Connection
 from faceseal.client.dpop import DpopKey
 from faceseal.client.granttoken import as_grant_id, grant_id_of
+from faceseal.client.keysearch import Wanted, look_up, search
 from faceseal.client.receipt import verify_continues, verify_receipt
-from faceseal.errors import AccessDenied, RequestRejected, ServerMisbehaved
+from faceseal.client.request import protocol_request as _request
+from faceseal.errors import AccessDenied, ServerMisbehaved
 from faceseal.imagekey import ImageKey
 from faceseal.keytransport import creation_info, open_key, release_info
-
-Request = TypeVar("Request", bound=wire.Message)
 
 _NOT_APPROVED = {
     wire.GrantState.PENDING: "is not approved yet; somebody else must approve it (faceseal grants approve)",
@@ -89,9 +89,22 @@ class KeyServer:
         answer = self._connection.send("POST", "/v1/keys", request, 201, wire.KeyCreated)
         return ImageKey(answer.key.id, open_key(answer.sealed_key, private, creation_info(answer.key.id)))
 
-    def bind(self, key_id: UUID, sealed_digest: bytes) -> None:
-        """Tie the key to a photo; RequestRejected if it is tied to another."""
-        request = _request(wire.BindKey, sealed_digest=sealed_digest)
+    def create_keys(
+        self, count: int, labels: Mapping[str, str] | Sequence[Mapping[str, str]] | None = None
+    ) -> list[ImageKey]:
+        """New image keys, all under the same labels or each under its own; a round trip for every 1,000 of them.
+
+        If one of several round trips fails, the keys of those before it stay on the server unused.
+        """
+        each = labels if isinstance(labels, Sequence) else [labels or {}] * count
+        return create_batches(self._connection, each, count)
+
+    def bind(self, key_id: UUID, sealed_digest: bytes, perceptual_hash: bytes | None = None) -> None:
+        """Tie the key to a photo; RequestRejected if it is tied to another.
+
+        perceptual_hash: 8 bytes, by which the key is found when the photo has lost its metadata.
+        """
+        request = _request(wire.BindKey, sealed_digest=sealed_digest, perceptual_hash=perceptual_hash)
         info = self._connection.send("PUT", f"/v1/keys/{key_id}/sealed", request, 200, wire.KeyInfo)
         if _about(info, key_id).sealed_digest != sealed_digest:
             raise ServerMisbehaved("the key server did not bind the key to this photo; ask its operator")
@@ -124,12 +137,38 @@ class KeyServer:
         return _about(self._connection.get(f"/v1/keys/{key_id}", wire.KeyInfo), key_id)
 
     def list_keys(self) -> Sequence[wire.KeyInfo]:
-        """The keys that the token may see."""
+        """The newest keys that the token may see, at most 100."""
         return self._connection.get("/v1/keys", wire.KeyPage).keys
 
+    def search_keys(self, labels: Mapping[str, str] | None = None, **wanted: Unpack[Wanted]) -> Iterator[wire.KeyInfo]:
+        """All keys that fit, newest first, read a page at a time; see `keysearch.Wanted`."""
+        return search(self._connection, labels or {}, wanted)
+
+    def look_up(
+        self, *, sealed_digest: bytes | None = None, perceptual_hash: bytes | None = None
+    ) -> list[wire.KeyMatch]:
+        """The keys that a photo with this digest (32 bytes), or about this hash (8 bytes), may be sealed with."""
+        return look_up(self._connection, sealed_digest, perceptual_hash)
+
     def revoke_key(self, key_id: UUID) -> wire.KeyInfo:
-        """From the next request on, the key is not released any more."""
-        return _about(self._connection.send("POST", f"/v1/keys/{key_id}/revoke", None, 200, wire.KeyInfo), key_id)
+        """From the next request on, the key is not released any more; the older name of `suspend_key`."""
+        return self._change_key(key_id, "revoke")
+
+    def suspend_key(self, key_id: UUID) -> wire.KeyInfo:
+        """From the next request on, the key is not released any more, until it is resumed."""
+        return self._change_key(key_id, "suspend")
+
+    def resume_key(self, key_id: UUID) -> wire.KeyInfo:
+        """A suspended key is released again."""
+        return self._change_key(key_id, "resume")
+
+    def schedule_destruction(self, key_id: UUID) -> wire.KeyInfo:
+        """From the next request on, the key is not released; after the server's waiting period it is destroyed."""
+        return self._change_key(key_id, "schedule-destruction")
+
+    def cancel_destruction(self, key_id: UUID) -> wire.KeyInfo:
+        """The key is kept, suspended; RequestRejected once its time is over."""
+        return self._change_key(key_id, "cancel-destruction")
 
     def request_grant(
         self, key_ids: Sequence[UUID], purpose: str, *, uses: int = 1, valid_for: int = 86400
@@ -161,6 +200,9 @@ class KeyServer:
     def revoke_grant(self, grant_id: UUID) -> wire.Grant:
         """From the next request on, an approved grant releases nothing any more."""
         return self._decide(grant_id, "revoke")
+
+    def _change_key(self, key_id: UUID, verb: str) -> wire.KeyInfo:
+        return _about(self._connection.send("POST", f"/v1/keys/{key_id}/{verb}", None, 200, wire.KeyInfo), key_id)
 
     def _decide(self, grant_id: UUID, verb: str) -> wire.Grant:
         return _about(self._connection.send("POST", f"/v1/grants/{grant_id}/{verb}", None, 200, wire.Grant), grant_id)
@@ -198,11 +240,3 @@ def _about(answer: Described, asked: UUID) -> Described:
     if answer.id != asked:
         raise ServerMisbehaved("the key server answered about something else than was asked for; ask its operator")
     return answer
-
-
-def _request(model: type[Request], **fields: object) -> Request:
-    try:
-        return model(**fields)
-    except ValidationError as error:
-        wrong = sorted({str(problem["loc"][0]) for problem in error.errors(include_input=False, include_url=False)})
-        raise RequestRejected(f"the key server's protocol does not allow this: {', '.join(wrong)}") from None
