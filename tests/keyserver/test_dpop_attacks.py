@@ -174,7 +174,7 @@ def test_a_proof_for_one_route_or_token_is_none_for_another(world: Any, alice: A
 
 def test_a_query_does_not_count_and_an_escape_is_the_character_that_it_stands_for(world: Any, alice: Any) -> None:
     proof = alice.proof("GET", "/v1/keys")
-    assert world.client.get("/v1/keys?page=2", headers=alice.headers(proof)).status_code == 200
+    assert world.client.get("/v1/keys?limit=2", headers=alice.headers(proof)).status_code == 200
     proof = alice.proof("GET", "/v1/%6beys")
     assert world.client.get("/v1/keys", headers=alice.headers(proof)).status_code == 200
 
