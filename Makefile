@@ -3,7 +3,7 @@ PYTHON ?= python3
 PHOTO ?=
 BIN := .venv/bin
 
-.PHONY: demo test check bench bench-sizes bench-linkage bench-server clean
+.PHONY: demo test check bench bench-sizes bench-linkage bench-server bench-keys clean
 
 demo: .venv/.ready
 	$(BIN)/python docs/demo.py $(if $(PHOTO),--photo "$(PHOTO)")
@@ -35,6 +35,10 @@ bench-linkage: .venv/.ready
 # Audited releases per second by two replicas, beside the floor of the stack; needs PostgreSQL's programs.
 bench-server: .venv/.ready
 	$(BIN)/python tests/bench/server.py
+
+# Keys per second in batches, beside the floor of the database; needs PostgreSQL's programs.
+bench-keys: .venv/.ready
+	$(BIN)/python tests/bench/keys.py
 
 build/fr_feature.onnx:
 	mkdir -p build

@@ -27,6 +27,7 @@ import faceseal
 from faceseal.anonymizer import SealedContent, read_sealed, restore_with_key
 from faceseal.anonymizer.layers import masked_pixels
 from faceseal.anonymizer.sealed import encode_png
+from faceseal.client import DpopKey
 from faceseal.errors import AccessDenied, FacesealError
 from faceseal.imagekey import ImageKey
 from faceseal.photo import Photo, read_photo
@@ -44,9 +45,9 @@ class Office:
     data: Path
 
     def client(self, subject: str, scopes: str) -> faceseal.KeyServer:
-        """A client with a token of its own."""
+        """A client with a token of its own, and a key that ends with the demo."""
         token = keyserver("token", "--data", self.data, "--subject", subject, "--scope", scopes).strip()
-        return faceseal.KeyServer(self.url, token=token, log_key=self.log_key)
+        return faceseal.KeyServer(self.url, token=token, log_key=self.log_key, client_key=DpopKey.generate())
 
 
 class Failed(Exception):

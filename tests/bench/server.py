@@ -1,6 +1,8 @@
 """make bench-server: audited releases per second by two replicas on PostgreSQL, beside the floor of this stack.
 
-Commits wait for the disk.  Clients, both replicas and the database share this machine.
+Access tokens and grants are bound to a client's key, each release brings a proof of it (DPoP)
+that is made just before the clock starts.  Commits wait for the disk.  Clients, both replicas
+and the database share this machine.
 """
 
 from __future__ import annotations
@@ -12,9 +14,11 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID, uuid4
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from sqlalchemy import text
 
@@ -23,19 +27,23 @@ sys.path.append(str(Path(__file__).parents[1] / "support"))
 from floor import Row
 from load import Load, ask
 from postgresql_server import postgresql_programs, running_postgresql
+from signed_proofs import fresh_proof, public_jwk
 
 from faceseal.wire import CreateKey, Release, RequestGrant, Scope
 from keyserver import installation
+from keyserver.proof import Proof
 from keyserver.service import grants, keys
 from keyserver.service.ports import Ports
 from keyserver.settings import Settings
 from keyserver.store.database import Database
+from keyserver.tokens.thumbprint import thumbprint
 
 REPLICAS = 2
 CLIENTS = (1, 8, 64)
 REQUESTS = {1: 400, 8: 2000, 64: 6000}
 """Of each kind, by clients."""
 KEYS = 64
+HOST = "localhost"
 
 
 def main() -> None:
@@ -59,6 +67,7 @@ def main() -> None:
         for clients in CLIENTS:
             least = ask(floor, [next(inserts) for _ in range(REQUESTS[clients])], clients)
             _print("committed INSERT", least)
+            # Proofs are good for a minute, and so are made now and not before.
             reached = ask(replicas, [next(releases) for _ in range(REQUESTS[clients])], clients)
             _print("audited release", reached)
             print(f"                    releases are {reached.rate / least.rate:.0%} of the floor")
@@ -80,26 +89,32 @@ def _installed(data: Path, url: str) -> Settings:
 
 
 def _releases(ports: Ports, count: int) -> Iterator[bytes]:
-    """Requests for `count` releases of different keys under different grants, by one requester."""
-    now = ports.clock()
+    """Requests for `count` releases of different keys under different grants, by one requester with one key."""
+    now, client_key = ports.clock(), Ed25519PrivateKey.generate()
+    jkt = thumbprint(public_jwk(client_key))
     tokens = [
-        ports.issuer.issue_access(name, "default", frozenset(Scope), uuid4(), now, 3600) for name in ("alice", "bob")
+        ports.issuer.issue_access(name, "default", frozenset(Scope), uuid4(), now, 3600, jkt)
+        for name in ("alice", "bob")
     ]
-    alice, bob = (ports.issuer.verify_access(token, now).caller() for token in tokens)
+    alice, bob = (ports.issuer.verify_access(token, now, jkt).caller() for token in tokens)
     mine = X25519PrivateKey.generate().public_key().public_bytes_raw()
     granted: list[tuple[UUID, str]] = []
     for _ in range(KEYS):
         key_id = keys.create_key(ports, alice, CreateKey(recipient=mine)).key.id
         asked = RequestGrant(key_ids=[key_id], purpose="measurement", uses=min(1000, count), valid_for=3600)
-        grant_id = grants.request_grant(ports, alice, asked).id
+        proven = replace(alice, proof=Proof(jkt, str(uuid4()), now))
+        grant_id = grants.request_grant(ports, proven, asked).id
         grants.approve_grant(ports, bob, grant_id)
         token = grants.get_grant(ports, alice, grant_id).token
         assert token is not None
         granted.append((key_id, token))
     for number in range(count):
         key_id, token = granted[number % KEYS]
-        body = Release(grant=token, recipient=mine).model_dump_json()
-        yield _post(f"/v1/keys/{key_id}/release", body, tokens[0])
+        body, path = Release(grant=token, recipient=mine).model_dump_json(), f"/v1/keys/{key_id}/release"
+        now = ports.clock()
+        nonce = ports.nonces.fresh_nonce(now)
+        proof = fresh_proof(client_key, "POST", f"http://{HOST}{path}", tokens[0], now, nonce=nonce)
+        yield _post(path, body, f"Authorization: DPoP {tokens[0]}\r\nDPoP: {proof}\r\n")
 
 
 def _inserts() -> Iterator[bytes]:
@@ -108,9 +123,8 @@ def _inserts() -> Iterator[bytes]:
         yield _post("/insert", Row(grant="g" * 600, recipient=str(uuid4())).model_dump_json())
 
 
-def _post(path: str, body: str, token: str | None = None) -> bytes:
-    bearer = f"Authorization: Bearer {token}\r\n" if token else ""
-    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{bearer}"
+def _post(path: str, body: str, credentials: str = "") -> bytes:
+    head = f"POST {path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: application/json\r\n{credentials}"
     return f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from own_folder import folder_of_the_clients_key  # noqa: F401 - a fixture
 
-from faceseal.client import KeyServer
+from faceseal.client import DpopKey, KeyServer
 from faceseal.wire import Scope
 from keyserver.installation import open_ports
 from keyserver.settings import Settings
@@ -26,10 +27,10 @@ class RunningServer:
     log_key: str
     issuer: BuiltinIssuer
 
-    def token(self, subject: str, *scopes: Scope, lifetime: int = 600) -> str:
+    def token(self, subject: str, *scopes: Scope, lifetime: int = 600, jkt: str | None = None) -> str:
         """An access token of the server's own issuer; all scopes if none is named."""
         return self.issuer.issue_access(
-            subject, "default", frozenset(scopes or Scope), uuid4(), int(time.time()), lifetime
+            subject, "default", frozenset(scopes or Scope), uuid4(), int(time.time()), lifetime, jkt
         )
 
 
@@ -58,8 +59,9 @@ def client(running: RunningServer) -> Iterator[Callable[..., KeyServer]]:
     """Opens the real client as some subject, with some scopes (by default: all)."""
     opened: list[KeyServer] = []
 
-    def connect(subject: str, *scopes: Scope) -> KeyServer:
-        server = KeyServer(running.url, token=running.token(subject, *scopes), log_key=running.log_key)
+    def connect(subject: str, *scopes: Scope, client_key: DpopKey | None = None) -> KeyServer:
+        token = running.token(subject, *scopes)
+        server = KeyServer(running.url, token=token, log_key=running.log_key, client_key=client_key)
         opened.append(server)
         return server
 

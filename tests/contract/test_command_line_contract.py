@@ -4,11 +4,16 @@ import json
 
 import pytest
 import typer
+from PIL import Image
+from skimage.data import astronaut, chelsea
 
 from faceseal.cli.console import run
+from faceseal.cli.finding import find
 from faceseal.cli.grants import grants_app
 from faceseal.cli.keys import keys_app
-from faceseal.wire import Grant, GrantPage, KeyInfo, KeyPage
+from faceseal.envelope.header import pixel_digest
+from faceseal.perceptual import perceptual_hash
+from faceseal.wire import Grant, GrantPage, KeyInfo, KeyMatches, KeyPage
 
 
 @pytest.fixture
@@ -17,6 +22,7 @@ def faceseal(running, monkeypatch, capsys):
     app = typer.Typer(no_args_is_help=True)
     app.add_typer(keys_app, name="keys")
     app.add_typer(grants_app, name="grants")
+    app.command()(find)
 
     def invoke(subject, *arguments):
         monkeypatch.setenv("FACESEAL_TOKEN", running.token(subject))
@@ -94,3 +100,58 @@ def test_a_refusal_is_one_line_on_standard_error(faceseal, key):
     assert (code, out) == (2, "")
     assert err.startswith("faceseal: the key server refuses")
     assert err.count("\n") == 1
+
+
+def test_a_key_goes_through_its_states(faceseal, key):
+    for command, state in (
+        ("suspend", "suspended"),
+        ("resume", "active"),
+        ("schedule-destruction", "destruction_scheduled"),
+        ("cancel-destruction", "suspended"),
+    ):
+        code, out, err = faceseal("ada", "keys", command, key.key_id, "--json")
+        assert (code, err) == (0, "")
+        info = KeyInfo.model_validate_json(out)
+        assert (info.id, info.state) == (key.key_id, state)
+        assert (info.destruction_due_at is not None) is (command == "schedule-destruction")
+        assert state in faceseal("ada", "keys", "show", key.key_id)[1]
+    code, out, err = faceseal("ada", "keys", "cancel-destruction", key.key_id)
+    assert (code, out) == (2, "")
+    assert "no destruction is ahead" in err
+
+
+def test_keys_are_listed_by_label_state_and_creator(faceseal, client):
+    made = [key.key_id for key in client("lister").create_keys(3, [{"a:b": "1"}, {"a:b": "2"}, {"a:b": "2"}])]
+    client("ada").suspend_key(made[1])
+
+    def listed(*options):
+        code, out, err = faceseal("lister", "keys", "list", "--json", *options)
+        assert (code, err) == (0, "")
+        return {key.id for key in KeyPage.model_validate_json(out).keys}
+
+    assert listed("--label", r"a\:b:2") == set(made[1:])
+    assert listed("--label", r"a\:b:2", "--state", "active") == {made[2]}
+    assert listed("--by", "lister") == set(made)
+    assert len(listed("--by", "lister", "--limit", "2")) == 2
+    code, _, err = faceseal("lister", "keys", "list", "--label", "no-colon")
+    assert (code, "NAME:VALUE" in err) == (2, True)
+
+
+def test_a_photo_that_lost_its_metadata_is_found(faceseal, client, tmp_path):
+    camera = client("camera")
+    sealed, copy, other = (tmp_path / name for name in ("sealed.png", "copy.jpg", "other.png"))
+    Image.fromarray(astronaut()).save(sealed)
+    Image.fromarray(astronaut()).resize((300, 300)).save(copy, quality=60)
+    Image.fromarray(chelsea()).save(other)
+    key = camera.create()
+    camera.bind(key.key_id, pixel_digest(astronaut(), None), perceptual_hash(astronaut()))
+    for photo, nearest in ((sealed, 0), (copy, None)):
+        code, out, err = faceseal("rita", "find", photo, "--json")
+        assert (code, err) == (0, "")
+        found = KeyMatches.model_validate_json(out).matches
+        assert key.key_id in [match.key.id for match in found]
+        assert found[0].distance <= (10 if nearest is None else nearest)
+        assert str(key.key_id) in faceseal("rita", "find", photo)[1]
+    code, out, _ = faceseal("rita", "find", other)
+    assert code == 0
+    assert "no photo that looks like this" in out

@@ -12,7 +12,8 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from faceseal.client import KeyServer
+from faceseal.client import DpopKey, KeyServer
+from faceseal.client.clientkey import own_key
 from faceseal.errors import AccessDenied
 
 
@@ -133,15 +134,22 @@ def test_all_denials_look_alike_from_outside(running, client):
     token = rita.grant(grant.id).token
     other = rita.create()
     body = {"grant": token, "recipient": "C" + "A" * 42}
-    bearer = {"authorization": f"Bearer {running.token('rita')}"}
-    oscar = {"authorization": f"Bearer {running.token('oscar')}"}
+    nonce = httpx.get(f"{running.url}/healthz", headers={"dpop": "a proof"}).headers["dpop-nonce"]
+
+    def answer_to(subject, client_key, key_id, request):
+        url, access = f"{running.url}/v1/keys/{key_id}/release", running.token(subject)
+        proof = client_key.proof("POST", url, access, int(time.time()), nonce)
+        return httpx.post(url, json=request, headers={"authorization": f"Bearer {access}", "dpop": proof})
+
+    own, another = own_key(), DpopKey.generate()
     refused = [
-        httpx.post(f"{running.url}/v1/keys/{other.key_id}/release", json=body, headers=bearer),
-        httpx.post(f"{running.url}/v1/keys/{key.key_id}/release", json=body, headers=oscar),
-        httpx.post(f"{running.url}/v1/keys/{key.key_id}/release", json=body | {"grant": "a.b.c"}, headers=bearer),
+        answer_to("rita", own, other.key_id, body),
+        answer_to("rita", another, key.key_id, body),
+        answer_to("oscar", own, key.key_id, body),
+        answer_to("rita", own, key.key_id, body | {"grant": "a.b.c"}),
     ]
     ben.revoke_grant(grant.id)
-    refused.append(httpx.post(f"{running.url}/v1/keys/{key.key_id}/release", json=body, headers=bearer))
+    refused.append(answer_to("rita", own, key.key_id, body))
     assert {answer.status_code for answer in refused} == {403}
     assert len({answer.content for answer in refused}) == 1
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import secrets
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from postgresql_server import postgresql_programs, running_postgresql
+from signed_proofs import fresh_proof, public_jwk
 from softhsm import softhsm_driver
 from sqlalchemy import RowMapping, Table, text
 from starlette.testclient import TestClient
@@ -21,12 +24,15 @@ from faceseal.keytransport import creation_info, open_key
 from faceseal.wire import KeyCreated, KeyInfo, Scope, encode_base64url
 from keyserver import installation
 from keyserver.app import create_app
+from keyserver.policy import Caller
+from keyserver.proof import Proof
 from keyserver.service import policies
 from keyserver.service.ports import Ports
 from keyserver.settings import Settings
 from keyserver.store import log
 from keyserver.store.database import Database
 from keyserver.store.tables import Base
+from keyserver.tokens.thumbprint import thumbprint
 
 START = 1_800_000_000
 EVERY_SCOPE = " ".join(Scope)
@@ -140,16 +146,47 @@ class Clock:
         return self.now
 
 
+def release_of(grant_token: str, recipient: X25519PrivateKey | None = None) -> dict[str, str]:
+    """What a request for a release says."""
+    public = (recipient or X25519PrivateKey.generate()).public_key().public_bytes_raw()
+    return {"grant": grant_token, "recipient": encode_base64url(public)}
+
+
 @dataclass
 class Person:
-    """Somebody with an access token."""
+    """Somebody with an access token and a key of their own, of which every request brings a proof."""
 
-    client: TestClient
+    world: World
     token: str
+    scheme: str = "Bearer"
+    key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
+
+    @property
+    def client(self) -> TestClient:
+        return self.world.client
+
+    @property
+    def jkt(self) -> str:
+        return thumbprint(public_jwk(self.key))
+
+    def proof(self, method: str, path: str, **changes: Any) -> str:
+        """A proof for one request, with these claims changed."""
+        now, url = self.world.clock.now, f"http://testserver{path}"
+        nonce = self.world.ports.nonces.fresh_nonce(now)
+        return fresh_proof(self.key, method, url, self.token, now, **{"nonce": nonce, **changes})
+
+    def headers(self, proof: str | None) -> dict[str, str]:
+        headers = {"Authorization": f"{self.scheme} {self.token}"}
+        return headers if proof is None else {**headers, "DPoP": proof}
+
+    def caller(self) -> Caller:
+        """As the service sees a request of theirs; each time with a proof of its own."""
+        proven_key = self.jkt if self.scheme == "DPoP" else None
+        claims = self.world.ports.issuer.verify_access(self.token, self.world.clock.now, proven_key)
+        return replace(claims.caller(), proof=Proof(self.jkt, secrets.token_urlsafe(16), self.world.clock.now))
 
     def ask(self, method: str, path: str, json: object = None) -> Any:
-        headers = {"Authorization": f"Bearer {self.token}"}
-        return self.client.request(method, path, headers=headers, json=json)
+        return self.client.request(method, path, headers=self.headers(self.proof(method, path)), json=json)
 
     def get(self, path: str) -> Any:
         return self.ask("GET", path)
@@ -177,9 +214,7 @@ class Person:
         return grant
 
     def release(self, key_id: UUID, grant_token: str, recipient: X25519PrivateKey | None = None) -> Any:
-        recipient = recipient or X25519PrivateKey.generate()
-        public = encode_base64url(recipient.public_key().public_bytes_raw())
-        return self.post(f"/v1/keys/{key_id}/release", {"grant": grant_token, "recipient": public})
+        return self.post(f"/v1/keys/{key_id}/release", release_of(grant_token, recipient))
 
 
 @dataclass
@@ -190,12 +225,26 @@ class World:
     clock: Clock
     client: TestClient
 
-    def person(self, subject: str, scope: str = EVERY_SCOPE, tenant: str = "default", roles: str = "") -> Person:
+    def person(
+        self,
+        subject: str,
+        scope: str = EVERY_SCOPE,
+        tenant: str = "default",
+        key: Ed25519PrivateKey | None = None,
+        roles: str = "",
+    ) -> Person:
         scopes = frozenset(Scope(word) for word in scope.split())
         token = self.ports.issuer.issue_access(
             subject, tenant, scopes, uuid4(), self.clock.now, 30 * 86400, frozenset(roles.split())
         )
-        return Person(self.client, token)
+        return Person(self, token, key=key or Ed25519PrivateKey.generate())
+
+    def bound_person(self, subject: str) -> Person:
+        """Somebody whose access token itself is bound to their key."""
+        key, now = Ed25519PrivateKey.generate(), self.clock.now
+        jkt = thumbprint(public_jwk(key))
+        token = self.ports.issuer.issue_access(subject, "default", frozenset(Scope), uuid4(), now, 30 * 86400, jkt=jkt)
+        return Person(self, token, "DPoP", key)
 
     def grant_token(self, requester: Person, approver: Person, *key_ids: UUID, **fields: object) -> tuple[str, str]:
         """Id and token of a grant that was requested and approved."""
@@ -204,12 +253,44 @@ class World:
         assert answer.status_code == 200, answer.text
         return grant_id, requester.get(f"/v1/grants/{grant_id}").json()["token"]
 
+    def last_entry(self) -> dict[str, Any]:
+        entry: dict[str, Any] = json.loads(self.leaves()[-1])
+        return entry
+
     def set_policy(self, tenant: str = "default", **policy: Any) -> int:
         return policies.set_policy(self.ports, tenant, policies.parse_policy(json.dumps(policy).encode()))
 
     def leaves(self) -> list[str]:
         with self.ports.database.reading() as session:
             return list(log.leaves(session, 1 << 40))
+
+
+@dataclass
+class Granted:
+    """A release that somebody may ask for five times."""
+
+    requester: Person
+    path: str
+    grant_id: str
+    token: str
+
+    def body(self, token: str | None = None) -> dict[str, str]:
+        return release_of(token or self.token)
+
+    def asked(self, headers: dict[str, str], client: TestClient | None = None, token: str | None = None) -> Any:
+        """The answer to a request for the release with these headers."""
+        return (client or self.requester.client).post(self.path, headers=headers, json=self.body(token))
+
+    def uses_left(self) -> int:
+        left: int = self.requester.get(f"/v1/grants/{self.grant_id}").json()["uses_left"]
+        return left
+
+
+@pytest.fixture
+def granted(world: World, alice: Person, bob: Person) -> Granted:
+    key, _ = alice.create_key()
+    grant_id, token = world.grant_token(alice, bob, key.id, uses=5)
+    return Granted(alice, f"/v1/keys/{key.id}/release", grant_id, token)
 
 
 @pytest.fixture

@@ -11,7 +11,9 @@ LIMIT = 10_000
 CHUNK = 1000
 
 
-def run(chunks: int | None, headers: list[tuple[bytes, bytes]]) -> tuple[int, int | None, bytes | None]:
+def run(
+    chunks: int | None, headers: list[tuple[bytes, bytes]], larger: dict[str, int] | None = None
+) -> tuple[int, int | None, bytes | None]:
     """Chunks that were read, the status of the limit's own answer, and the body that the application got."""
     reads, status, got = 0, None, None
 
@@ -31,7 +33,7 @@ def run(chunks: int | None, headers: list[tuple[bytes, bytes]]) -> tuple[int, in
         got = message["body"]
 
     scope = {"type": "http", "method": "POST", "path": "/", "headers": headers}
-    anyio.run(BodyLimit(application, LIMIT), scope, receive, send)
+    anyio.run(BodyLimit(application, LIMIT, larger), scope, receive, send)
     return reads, status, got
 
 
@@ -49,3 +51,10 @@ def test_a_declared_length_over_the_limit_is_refused_unread() -> None:
 
 def test_a_declared_length_that_is_a_lie_does_not_help() -> None:
     assert run(None, [(b"content-length", b"10")]) == (11, 413, None)
+
+
+def test_a_path_with_a_limit_of_its_own_leaves_the_others_as_they_are() -> None:
+    assert run(12, [], larger={"/": 12_000}) == (12, None, b"x" * 12_000)
+    assert run(None, [], larger={"/": 12_000}) == (13, 413, None)
+    assert run(None, [(b"content-length", b"12001")], larger={"/": 12_000}) == (0, 413, None)
+    assert run(12, [], larger={"/batch": 12_000}) == (11, 413, None)

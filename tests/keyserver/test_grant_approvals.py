@@ -171,7 +171,7 @@ def test_a_grant_is_of_no_use_before_it_begins_and_lasts_from_then(
     world.clock.now = begins - 1
     assert alice.release(key_id, token).status_code == 403
     # A token that somebody made to begin earlier changes nothing.
-    forged = world.ports.issuer.issue_grant(UUID(grant_id), "alice", "default", begins - 60, begins + 60)
+    forged = world.ports.issuer.issue_grant(UUID(grant_id), "alice", "default", begins - 60, begins + 60, alice.jkt)
     assert alice.release(key_id, forged).status_code == 403
     assert last_entry(world)["reason"] == "grant_not_yet"
     world.clock.now = begins

@@ -110,11 +110,11 @@ def test_a_page_of_large_grants_is_cut_before_it_is_too_long(world: Any, alice: 
     large = [approve(bob, ask(alice, case="17")).json()["id"] for _ in range(7)]
     page = alice.get("/v1/grants")
     assert len(page.content) < MAX_RESPONSE_BYTES
-    found, cursor = [grant["id"] for grant in page.json()["grants"]], page.json()["cursor"]
+    found, cursor = [grant["id"] for grant in page.json()["grants"]], page.json()["next"]
     assert len(found) == 5
     rest = alice.get(f"/v1/grants?cursor={cursor}").json()
     assert [*found, *(grant["id"] for grant in rest["grants"])] == large[::-1]
-    assert rest["cursor"] is None
+    assert rest["next"] is None
 
 
 def test_with_a_quorum_of_none_labels_are_resolved_with_the_request(world: Any, alice: Any) -> None:

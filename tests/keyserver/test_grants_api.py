@@ -85,7 +85,7 @@ def test_a_grant_for_a_key_that_does_not_exist_is_not_made(alice: Any) -> None:
     key, _ = alice.create_key()
     request = {"key_ids": [str(key.id), str(uuid4())], "purpose": "x"}
     assert alice.post("/v1/grants", request).status_code == 404
-    assert alice.get("/v1/grants").json() == {"grants": [], "cursor": None}
+    assert alice.get("/v1/grants").json() == {"grants": [], "next": None}
 
 
 def test_a_grant_does_not_name_a_key_twice(alice: Any) -> None:

@@ -21,7 +21,13 @@ ROUTES = [
     ("PUT", "/v1/keys/{id}/sealed", Action.BIND_KEY),
     ("GET", "/v1/keys", Action.READ_KEYS),
     ("GET", "/v1/keys/{id}", Action.READ_KEYS),
+    ("POST", "/v1/keys/batch", Action.CREATE_KEY),
+    ("GET", "/v1/keys/lookup", Action.READ_KEYS),
     ("POST", "/v1/keys/{id}/revoke", Action.REVOKE_KEY),
+    ("POST", "/v1/keys/{id}/suspend", Action.REVOKE_KEY),
+    ("POST", "/v1/keys/{id}/resume", Action.RESUME_KEY),
+    ("POST", "/v1/keys/{id}/schedule-destruction", Action.SCHEDULE_DESTRUCTION),
+    ("POST", "/v1/keys/{id}/cancel-destruction", Action.CANCEL_DESTRUCTION),
     ("POST", "/v1/keys/{id}/release", Action.RELEASE),
     ("POST", "/v1/keys/{id}/break-glass", Action.BREAK_GLASS),
     ("POST", "/v1/grants", Action.REQUEST_GRANT),
@@ -34,7 +40,8 @@ ROUTES = [
     ("GET", "/v1/audit/checkpoint", Action.READ_AUDIT),
 ]
 ANY_BASE64 = "CQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
-BODIES: dict[Action, dict[str, object]] = {
+BODIES: dict[str, dict[str, object]] = {
+    "/v1/keys/batch": {"recipient": ANY_BASE64, "keys": [{}]},
     Action.CREATE_KEY: {"recipient": ANY_BASE64},
     Action.BIND_KEY: {"sealed_digest": ANY_BASE64},
     Action.RELEASE: {"grant": "x", "recipient": ANY_BASE64},
@@ -58,14 +65,14 @@ def test_without_a_token_nothing_is_even_parsed(world: Any, method: str, path: s
     garbage = {"Content-Type": "application/json"}
     answer = world.client.request(method, path.format(id="not-an-id"), content=b"{broken", headers=garbage)
     assert answer.status_code == 401
-    assert answer.headers["www-authenticate"] == "Bearer"
+    assert answer.headers["www-authenticate"] == 'Bearer, DPoP algs="EdDSA ES256"'
     assert answer.json()["type"] == PROBLEM_BASE + "unauthenticated"
 
 
 @per_route
 def test_a_token_with_every_other_scope_is_denied_on_record(world: Any, method: str, path: str, action: Action) -> None:
     others = " ".join(set(Scope) - SCOPES[action])
-    answer = world.person("eve", others).ask(method, path.format(id=uuid4()), BODIES.get(action))
+    answer = world.person("eve", others).ask(method, path.format(id=uuid4()), BODIES.get(path, BODIES.get(action)))
     assert answer.status_code == 403
     assert answer.json() == {"type": PROBLEM_BASE + "denied", "title": "Not allowed", "status": 403, "detail": ""}
     entry = json.loads(world.leaves()[-1])
@@ -245,7 +252,8 @@ def test_the_checkpoint_is_signed_and_counts_every_entry(world: Any) -> None:
 def test_the_openapi_description_names_scopes_and_problems(world: Any) -> None:
     paths = world.client.get("/openapi.json").json()["paths"]
     release = paths["/v1/keys/{key_id}/release"]["post"]
-    assert release["security"] == [{"HTTPBearer": ["keys:release"]}]
+    assert release["security"] == [{"HTTPBearer": ["keys:release"]}, {"DPoP": ["keys:release"]}]
+    assert [parameter["required"] for parameter in release["parameters"] if parameter["name"] == "DPoP"] == [True]
     assert {"200", "401", "403", "404", "422", "503"} <= set(release["responses"])
     assert "application/problem+json" in release["responses"]["403"]["content"]
     assert all(operation["summary"] for operations in paths.values() for operation in operations.values())

@@ -27,7 +27,7 @@ def events(settings: Settings) -> list[str]:
 
 
 def test_initialising_again_changes_nothing_and_adds_tenants(settings: Settings) -> None:
-    files = [settings.root_key_file, settings.issuer_key_file, settings.log_key_file]
+    files = [settings.root_key_file, settings.issuer_key_file, settings.log_key_file, settings.nonce_key_file]
     before = [path.read_bytes() for path in files]
     first = installation.initialise(settings, "default", NOW)
     again = installation.initialise(settings, "third", NOW)
@@ -49,14 +49,14 @@ def test_everything_in_the_data_folder_is_its_owners_alone(tmp_path: Path) -> No
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
 
 
-def test_the_three_keys_differ_and_so_do_two_installations(tmp_path: Path) -> None:
+def test_the_keys_differ_and_so_do_two_installations(tmp_path: Path) -> None:
     secrets, names = set(), set()
     for name in ("one", "two"):
         settings = Settings(data=tmp_path / name)
         ports = installation.initialise(settings, "default", NOW)
         names.add(ports.signer.verifier_key.name)
-        secrets |= {p.read_bytes() for p in (settings.root_key_file, settings.issuer_key_file, settings.log_key_file)}
-    assert (len(secrets), len(names)) == (6, 2)
+        secrets |= {path.read_bytes() for path in settings.data.glob("*.key")}
+    assert (len(secrets), len(names)) == (8, 2)
     assert all(name.startswith("faceseal-keyserver/") and len(name) == len("faceseal-keyserver/") + 8 for name in names)
 
 
@@ -71,6 +71,15 @@ def test_a_lost_key_file_is_never_replaced(settings: Settings, name: str) -> Non
     assert not path.exists()
 
 
+def test_an_installation_from_before_there_were_nonces_gets_their_key_from_init(settings: Settings) -> None:
+    settings.nonce_key_file.unlink()
+    with pytest.raises(SetupError, match=r"nonce\.key; copy it from another replica, or make it: keyserver init"):
+        installation.open_ports(settings)
+    installation.initialise(settings, "default", NOW).database.close()
+    assert len(settings.nonce_key_file.read_bytes()) == 32
+    assert events(settings) == ["log.start.allowed", *["tenant.create.allowed"] * 2]
+
+
 @pytest.mark.parametrize(
     ("name", "message"), [("root_key_file", "another root"), ("log_key_file", "not the key that this log")]
 )
@@ -81,7 +90,7 @@ def test_a_key_file_of_another_installation_is_refused(settings: Settings, name:
         installation.open_ports(settings)
 
 
-@pytest.mark.parametrize("name", ["root_key_file", "issuer_key_file", "log_key_file"])
+@pytest.mark.parametrize("name", ["root_key_file", "issuer_key_file", "log_key_file", "nonce_key_file"])
 def test_a_key_file_open_to_others_is_refused(settings: Settings, name: str) -> None:
     path: Path = getattr(settings, name)
     path.chmod(0o640)

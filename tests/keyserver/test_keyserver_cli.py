@@ -6,7 +6,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import httpx
@@ -14,6 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from sqlalchemy import text
 
+from faceseal.client.dpop import DpopKey
 from faceseal.keytransport import creation_info, open_key, release_info
 from faceseal.translog import VerifierKey, open_checkpoint, verify_inclusion
 from faceseal.wire import Grant, KeyCreated, Released, encode_base64url
@@ -52,6 +54,23 @@ def server(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
         process.communicate()
 
 
+class Dpop(httpx.Auth):
+    """Shows a token that is bound to a key of its own, and learns the nonces that the server asks for."""
+
+    def __init__(self, *arguments: str | Path) -> None:
+        self.key, self.nonce = DpopKey.generate(), None
+        self.token = keyserver("token", "--jkt", self.key.thumbprint, *arguments)
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        for _ in range(2):
+            proof = self.key.proof(request.method, str(request.url), self.token, int(time.time()), self.nonce)
+            request.headers.update({"Authorization": f"DPoP {self.token}", "DPoP": proof})
+            answer = yield request
+            self.nonce = answer.headers["dpop-nonce"]
+            if answer.status_code != 401:
+                return
+
+
 def test_from_init_to_a_proved_release_and_a_clean_end(
     server: tuple[subprocess.Popen[str], str], tmp_path: Path
 ) -> None:
@@ -61,8 +80,8 @@ def test_from_init_to_a_proved_release_and_a_clean_end(
     verifier_key = VerifierKey.parse(keyserver("audit", "key", "--data", data))
 
     def client(subject: str, scope: str) -> httpx.Client:
-        token = keyserver("token", "--data", data, "--subject", subject, "--tenant", "default", "--scope", scope)
-        return httpx.Client(base_url=address, headers={"Authorization": f"Bearer {token}"})
+        auth = Dpop("--data", data, "--subject", subject, "--tenant", "default", "--scope", scope)
+        return httpx.Client(base_url=address, auth=auth)
 
     mine = X25519PrivateKey.generate()
     recipient = encode_base64url(mine.public_key().public_bytes_raw())
@@ -142,6 +161,7 @@ TOKEN = ["token", "--data", "DATA", "--subject", "alice", "--scope", "keys:creat
         ([*TOKEN, "--tenant", "nobody"], "there is no tenant nobody"),
         ([*TOKEN, "--lifetime", "0"], "Invalid value"),
         ([*TOKEN[:-3], "", *TOKEN[-2:]], "a subject has 1 to 200 printable characters"),
+        ([*TOKEN, "--jkt", "A" * 42], "a thumbprint of a key is 43 characters"),
         (["audit", "export", "--data", "DATA", "--output", "DATA/root.key"], "cannot create"),
         (["audit", "verify", "nowhere.jsonl", "--key", "KEY"], "No such file"),
         (["audit", "verify", "DATA", "--key", "KEY"], "Is a directory"),

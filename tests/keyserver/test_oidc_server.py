@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from oidc_peer import SIGNERS, OidcPeer, running_peer
+from signed_proofs import fresh_proof, public_jwk
 from starlette.testclient import TestClient
 
 from faceseal.wire import PROBLEM_BASE, encode_base64url
@@ -20,6 +22,7 @@ from keyserver.cli import main
 from keyserver.errors import SetupError
 from keyserver.settings import Settings
 from keyserver.store import log
+from keyserver.tokens.thumbprint import thumbprint
 
 NOW = 1_800_000_000
 RECIPIENT = encode_base64url(b"\x09" + bytes(31))
@@ -42,14 +45,18 @@ class Server:
     peer: OidcPeer
     ports: Any
     now: int = NOW
+    key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
 
     def token(self, subject: str, role: str, tenant: str = "default", **change: Any) -> str:
         claims = {"iss": self.peer.url, "aud": "faceseal", "sub": subject, "jti": f"{subject}'s token"}
         claims |= {"iat": NOW, "exp": NOW + 7200, "org": tenant, "roles": [role], **change}
         return SIGNERS["RS256"].sign(claims)
 
-    def ask(self, method: str, path: str, token: str, json: object = None) -> Any:
-        return self.client.request(method, path, headers={"Authorization": f"Bearer {token}"}, json=json)
+    def ask(self, method: str, path: str, token: str, json: object = None, scheme: str = "Bearer") -> Any:
+        nonce = self.ports.nonces.fresh_nonce(self.now)
+        proof = fresh_proof(self.key, method, f"http://testserver{path}", token, self.now, nonce=nonce)
+        headers = {"Authorization": f"{scheme} {token}", "DPoP": proof}
+        return self.client.request(method, path, headers=headers, json=json)
 
     def entries(self) -> list[dict[str, Any]]:
         with self.ports.database.reading() as session:
@@ -93,12 +100,21 @@ def test_people_of_another_issuer_create_request_approve_and_release(server: Ser
     assert (last["event"], last["actor"], last["token"]) == ("release.allowed", "corp:alice", "alice's token")
 
 
+def test_a_token_that_its_issuer_has_bound_to_a_key_is_taken_with_its_proof_only(server: Server) -> None:
+    bound = server.token("alice", "sealer", cnf={"jkt": thumbprint(public_jwk(server.key))})
+    assert server.ask("GET", "/v1/keys", bound, scheme="DPoP").status_code == 200
+    assert server.ask("GET", "/v1/keys", bound, scheme="Bearer").status_code == 401
+    assert server.ask("GET", "/v1/keys", server.token("alice", "sealer"), scheme="DPoP").status_code == 401
+    server.key = Ed25519PrivateKey.generate()
+    assert server.ask("GET", "/v1/keys", bound, scheme="DPoP").status_code == 401
+
+
 def test_a_tenant_that_the_token_names_sees_its_own_keys_only(server: Server) -> None:
     recipient = {"recipient": RECIPIENT}
     mine = server.ask("POST", "/v1/keys", server.token("alice", "sealer"), recipient).json()["key"]["id"]
     elsewhere = server.token("alice", "sealer", "other")
     assert server.ask("GET", f"/v1/keys/{mine}", elsewhere).status_code == 404
-    assert server.ask("GET", "/v1/keys", elsewhere).json() == {"keys": []}
+    assert server.ask("GET", "/v1/keys", elsewhere).json()["keys"] == []
 
 
 def test_every_refusal_is_one_answer_outside_and_one_word_in_the_log(

@@ -47,11 +47,6 @@ class _Kept(Exception):
     pass
 
 
-def caller(world: Any, person: Any) -> Caller:
-    found: Caller = world.ports.issuer.verify_access(person.token, world.clock.now).caller()
-    return found
-
-
 def events(world: Any) -> list[str]:
     return [json.loads(leaf)["event"] for leaf in world.leaves()]
 
@@ -62,7 +57,7 @@ def test_each_gets_the_own_key_and_a_receipt_for_one_checkpoint(world: Any, alic
         key, image_key = alice.create_key()
         grant_id, token = world.grant_token(alice, bob, key.id)
         mine = X25519PrivateKey.generate()
-        together.ask(caller(world, alice), key.id, token, mine)
+        together.ask(alice.caller(), key.id, token, mine)
         expected.append((key.id, UUID(grant_id), mine, image_key))
 
     released = together.done()
@@ -81,7 +76,7 @@ def test_the_last_use_of_a_grant_goes_to_one_of_a_batch(world: Any, alice: Any, 
     _, token = world.grant_token(alice, bob, key.id, uses=3)
     together = Together(world.ports)
     for _ in range(8):
-        together.ask(caller(world, alice), key.id, token)
+        together.ask(alice.caller(), key.id, token)
 
     outcomes = together.done()
 
@@ -91,6 +86,18 @@ def test_the_last_use_of_a_grant_goes_to_one_of_a_batch(world: Any, alice: Any, 
     assert {entry["reason"] for entry in logged[3:]} == {"grant_exhausted"}
 
 
+def test_one_proof_in_one_transaction_is_good_for_one_release(world: Any, alice: Any, bob: Any) -> None:
+    key, _ = alice.create_key()
+    grant_id, token = world.grant_token(alice, bob, key.id, uses=5)
+    together, who = Together(world.ports), alice.caller()
+    for _ in range(3):
+        together.ask(who, key.id, token)
+    together.done()
+    reasons = [json.loads(leaf).get("reason") for leaf in world.leaves()][-3:]
+    assert reasons == [None, "proof_replayed", "proof_replayed"]
+    assert alice.get(f"/v1/grants/{grant_id}").json()["uses_left"] == 4
+
+
 def test_one_refusal_spoils_no_other_release(world: Any, alice: Any, bob: Any) -> None:
     mine, _ = alice.create_key()
     suspended, _ = alice.create_key()
@@ -98,11 +105,11 @@ def test_one_refusal_spoils_no_other_release(world: Any, alice: Any, bob: Any) -
     _, for_suspended = world.grant_token(alice, bob, suspended.id)
     assert bob.post(f"/v1/keys/{suspended.id}/revoke").status_code == 200
     together = Together(world.ports)
-    together.ask(caller(world, alice), suspended.id, for_suspended)
-    together.ask(caller(world, alice), uuid4(), good)
-    together.ask(caller(world, bob), mine.id, good)
-    together.ask(caller(world, alice), mine.id, "no grant at all")
-    together.ask(caller(world, alice), mine.id, good)
+    together.ask(alice.caller(), suspended.id, for_suspended)
+    together.ask(alice.caller(), uuid4(), good)
+    together.ask(bob.caller(), mine.id, good)
+    together.ask(alice.caller(), mine.id, "no grant at all")
+    together.ask(alice.caller(), mine.id, good)
 
     outcomes = together.done()
 
@@ -128,8 +135,8 @@ def test_a_key_that_does_not_open_fails_alone(world: Any, alice: Any, bob: Any) 
         key_id = broken.id.hex if kind == "sqlite" else broken.id
         assert session.execute(change, {"wrapped": bytes(60), "id": key_id}).rowcount == 1  # type: ignore[attr-defined]
     together = Together(world.ports)
-    together.ask(caller(world, alice), broken.id, for_broken)
-    together.ask(caller(world, alice), sound.id, for_sound)
+    together.ask(alice.caller(), broken.id, for_broken)
+    together.ask(alice.caller(), sound.id, for_sound)
 
     outcomes = together.done()
 
@@ -147,7 +154,7 @@ def test_if_the_log_cannot_be_written_nobody_is_given_a_key(world: Any, alice: A
     together = Together(world.ports)
     try:
         for _ in range(3):
-            together.ask(caller(world, alice), key.id, token)
+            together.ask(alice.caller(), key.id, token)
         with pytest.raises(StoreUnavailable):
             together.done()
     finally:
@@ -164,12 +171,11 @@ def test_sixty_four_at_once_on_two_replicas_get_the_ten_uses_there_are(
     grant_id, token = world.grant_token(alice, bob, key.id, uses=10)
     other = Database(settings.url)
     replicas = [Releases(world.ports), Releases(replace(world.ports, database=other))]
-    who = caller(world, alice)
 
     def attempt(number: int) -> type[KeyServerError] | None:
         mine = X25519PrivateKey.generate().public_key().public_bytes_raw()
         try:
-            replicas[number % 2].release(who, key.id, Release(grant=token, recipient=mine))
+            replicas[number % 2].release(alice.caller(), key.id, Release(grant=token, recipient=mine))
         except (AccessDenied, NotFound, Unavailable) as refused:
             return type(refused)
         return None

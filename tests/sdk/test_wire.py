@@ -23,8 +23,11 @@ EXAMPLES = {
         "created_by": "anna",
         "labels": {},
         "sealed_digest": None,
+        "destruction_due_at": 1_700_003_600,
     },
-    wire.BindKey: {"sealed_digest": ZEROS},
+    wire.BindKey: {"sealed_digest": ZEROS, "perceptual_hash": "A" * 11},
+    wire.NewKey: {"recipient": ZEROS, "labels": {}},
+    wire.SealedKeys: {"recipient": ZEROS, "sealed_keys": "A" * 107},
     wire.RequestGrant: {
         "key_ids": [KEY_ID],
         "labels": {},
@@ -63,6 +66,7 @@ EXAMPLES = {
         "uses_left": 2,
         "decided_by": "ben",
         "expires_at": 1_700_003_600,
+        "jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I",
         "token": "a.b.c",
         "labels": {"album": "2026/summer"},
         "purpose_code": "court_order",
@@ -78,8 +82,16 @@ EXAMPLES = {
     wire.Checkpoint: {"checkpoint": "log\n1\n"},
 }
 EXAMPLES[wire.KeyCreated] = {"key": EXAMPLES[wire.KeyInfo], "sealed_key": "A" * 107}
-EXAMPLES[wire.KeyPage] = {"keys": [EXAMPLES[wire.KeyInfo]]}
-EXAMPLES[wire.GrantPage] = {"grants": [EXAMPLES[wire.Grant]], "cursor": "AAAA"}
+EXAMPLES[wire.KeyPage] = {"keys": [EXAMPLES[wire.KeyInfo]], "next": "A" * 75}
+EXAMPLES[wire.CreateKeys] = {"recipient": None, "keys": [EXAMPLES[wire.NewKey]]}
+EXAMPLES[wire.KeysCreated] = {
+    "created_at": 1_700_000_000,
+    "key_ids": [KEY_ID],
+    "sealed": [EXAMPLES[wire.SealedKeys]],
+}
+EXAMPLES[wire.KeyMatch] = {"key": EXAMPLES[wire.KeyInfo], "distance": 10}
+EXAMPLES[wire.KeyMatches] = {"matches": [EXAMPLES[wire.KeyMatch]]}
+EXAMPLES[wire.GrantPage] = {"grants": [EXAMPLES[wire.Grant]], "next": "A" * 75}
 EXAMPLES[policywire.PolicyInfo] = {"version": 3, "set_at": 1_700_000_000, "policy": EXAMPLES[policywire.GrantPolicy]}
 EXAMPLES[policywire.WebhookMessage] = {
     "id": GRANT_ID,
@@ -104,9 +116,14 @@ GRANT_DETAILS = {
 }
 DEFAULTS = {
     wire.CreateKey: {"labels"},
+    wire.NewKey: {"recipient", "labels"},
+    wire.CreateKeys: {"recipient"},
+    wire.KeyInfo: {"destruction_due_at"},
+    wire.BindKey: {"perceptual_hash"},
+    wire.KeyPage: {"next"},
     wire.RequestGrant: {"labels", "purpose_code", "purpose", "reference", "uses", "valid_for", "not_before"},
     wire.Grant: GRANT_DETAILS,
-    wire.GrantPage: {"cursor"},
+    wire.GrantPage: {"next"},
     wire.BreakGlass: {"purpose"},
     policywire.GrantPolicy: set(policywire.GrantPolicy.model_fields),
 }
@@ -189,6 +206,18 @@ def test_an_error_does_not_repeat_what_was_sent():
         (wire.Receipt, {"leaf": "x" * 16385}),
         (wire.Receipt, {"checkpoint": "x" * 4097}),
         (wire.KeyCreated, {"sealed_key": "A" * 106}),
+        (wire.SealedKeys, {"sealed_keys": "A" * 106}),
+        (wire.SealedKeys, {"sealed_keys": "A" * 64}),
+        (wire.SealedKeys, {"sealed_keys": encode_base64url(bytes(48 + 32 * 1001))}),
+        (wire.SealedKeys, {"sealed_keys": encode_base64url(bytes(48 + 32 + 1))}),
+        (wire.CreateKeys, {"keys": []}),
+        (wire.CreateKeys, {"keys": [{"recipient": ZEROS}] * 1001}),
+        (wire.CreateKeys, {"keys": [{"recipient": ZEROS}, {}]}),
+        (wire.KeysCreated, {"key_ids": [KEY_ID] * 1001}),
+        (wire.KeyMatch, {"distance": 65}),
+        (wire.BindKey, {"perceptual_hash": "A" * 10}),
+        (wire.KeyPage, {"next": "A" * 201}),
+        (wire.KeyPage, {"next": "a cursor"}),
     ],
 )
 def test_values_out_of_bounds_are_refused(model, change):
@@ -238,7 +267,7 @@ def test_what_the_first_version_sends_and_answers_is_still_understood():
 def test_binary_values_are_bytes_inside_and_base64url_outside():
     message = wire.BindKey(sealed_digest=bytes(32))
     assert message.sealed_digest == bytes(32)
-    assert json.loads(message.model_dump_json()) == {"sealed_digest": ZEROS}
+    assert json.loads(message.model_dump_json()) == {"sealed_digest": ZEROS, "perceptual_hash": None}
     with pytest.raises(ValidationError):
         wire.BindKey(sealed_digest=bytes(31))
 
@@ -272,3 +301,24 @@ def test_base64url_is_the_rfcs(value, text):
     # RFC 4648, section 10, without padding; the last one has the two characters that differ from base64.
     assert encode_base64url(value) == text
     assert decode_base64url(text) == value
+
+
+LABELS = st.text("ab:/. -_", min_size=1, max_size=64)
+
+
+@given(LABELS, LABELS)
+def test_a_label_as_text_says_where_its_name_ends(name, value):
+    assert wire.parse_label(wire.label_text(name, value)) == (name, value)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a", "a:", ":a", "a:b\n", "a\\:b", "a\0b:c", "ä:b", "a" * 65 + ":b", "a:" + "b" * 65]
+)
+def test_what_is_no_label_is_refused(text):
+    with pytest.raises(ValueError, match="a label is"):
+        wire.parse_label(text)
+
+
+def test_keys_are_read_that_an_older_server_describes():
+    older = {name: value for name, value in EXAMPLES[wire.KeyInfo].items() if name != "destruction_due_at"}
+    assert wire.KeyInfo.model_validate_json(json.dumps(older)).destruction_due_at is None

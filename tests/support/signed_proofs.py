@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 from typing import Any
 
 import pytest
@@ -57,6 +58,14 @@ def signed(
 def assembled(header: bytes, payload: bytes, private: Any = ED25519, algorithm: str = "EdDSA") -> str:
     start = f"{encode_base64url(header)}.{encode_base64url(payload)}"
     return f"{start}.{encode_base64url(ALGORITHMS[algorithm].sign(start.encode(), private))}"
+
+
+def fresh_proof(private: Any, method: str, url: str, access_token: str, now: int, **changes: Any) -> str:
+    """A proof as a client makes it for one request, with these claims added or changed; None leaves one out."""
+    ath = encode_base64url(hashlib.sha256(access_token.encode()).digest())
+    claims = {"jti": secrets.token_urlsafe(16), "htm": method, "htu": url, "iat": now, "ath": ath}
+    kept = {name: value for name, value in {**claims, **changes}.items() if value is not None}
+    return signed(kept, private=private, algorithm="ES256" if isinstance(private, EllipticCurvePrivateKey) else "EdDSA")
 
 
 def as_bytes(claims: object) -> bytes:

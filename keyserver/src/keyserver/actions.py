@@ -22,6 +22,11 @@ class Action(StrEnum):
     BIND_KEY = "key.bind"
     READ_KEYS = "key.read"
     REVOKE_KEY = "key.revoke"
+    """Suspending, whichever of its two routes was taken."""
+    RESUME_KEY = "key.resume"
+    SCHEDULE_DESTRUCTION = "key.schedule_destruction"
+    CANCEL_DESTRUCTION = "key.cancel_destruction"
+    DESTROY_KEY = "key.destroy"
     REQUEST_GRANT = "grant.request"
     READ_GRANTS = "grant.read"
     APPROVE_GRANT = "grant.approve"
@@ -41,6 +46,9 @@ SCOPES: Mapping[Action, frozenset[Scope]] = {
     Action.BIND_KEY: frozenset({Scope.KEYS_CREATE}),
     Action.READ_KEYS: frozenset({Scope.KEYS_CREATE, Scope.KEYS_RELEASE, Scope.KEYS_ADMIN}),
     Action.REVOKE_KEY: frozenset({Scope.KEYS_ADMIN}),
+    Action.RESUME_KEY: frozenset({Scope.KEYS_ADMIN}),
+    Action.SCHEDULE_DESTRUCTION: frozenset({Scope.KEYS_ADMIN}),
+    Action.CANCEL_DESTRUCTION: frozenset({Scope.KEYS_ADMIN}),
     Action.REQUEST_GRANT: frozenset({Scope.GRANTS_REQUEST}),
     Action.READ_GRANTS: frozenset({Scope.GRANTS_REQUEST, Scope.GRANTS_APPROVE, Scope.KEYS_RELEASE}),
     Action.APPROVE_GRANT: frozenset({Scope.GRANTS_APPROVE}),

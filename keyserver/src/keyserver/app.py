@@ -10,12 +10,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from keyserver import problems
 from keyserver.body_limit import BodyLimit
+from keyserver.nonce_header import NonceHeader
 from keyserver.routes import ROUTERS
+from keyserver.routes.key_batches import BATCH_PATH
 from keyserver.service.ports import Ports
 from keyserver.service.release import Releases
 
 
-def create_app(ports: Ports, max_body_bytes: int) -> FastAPI:
+def create_app(ports: Ports, max_body_bytes: int, max_batch_bytes: int = 1 << 20) -> FastAPI:
     """The key server's API on these ports."""
     app = FastAPI(
         title="faceseal key server",
@@ -31,7 +33,8 @@ def create_app(ports: Ports, max_body_bytes: int) -> FastAPI:
         app.include_router(router)
     app.add_api_route("/healthz", _health, summary="Whether the server answers", tags=["health"])
     problems.install(app)
-    app.add_middleware(BodyLimit, limit=max_body_bytes)
+    app.add_middleware(BodyLimit, limit=max_body_bytes, larger={BATCH_PATH: max_batch_bytes})
+    app.add_middleware(NonceHeader, nonces=ports.nonces, clock=ports.clock)
     app.add_middleware(NoStore)
     return app
 

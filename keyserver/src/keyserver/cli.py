@@ -25,9 +25,9 @@ from keyserver.cli_options import Data, Tenant, read_settings
 from keyserver.cli_policy import policy_app
 from keyserver.cli_webhook import webhook_app
 from keyserver.errors import KeyServerError, SetupError
-from keyserver.service import keks
+from keyserver.service import keks, keylife
 from keyserver.store import queries
-from keyserver.tokens.claims import MAX_LIFETIME, TENANT_PATTERN, parse_scopes
+from keyserver.tokens.claims import MAX_LIFETIME, TENANT_PATTERN, confirmation, parse_scopes
 
 app = typer.Typer(help="The faceseal key server.", add_completion=False, pretty_exceptions_enable=False)
 audit_app = typer.Typer(help="The audit log.")
@@ -35,6 +35,8 @@ app.add_typer(audit_app, name="audit")
 issuer_app = typer.Typer(help="The built-in issuer of tokens.")
 app.add_typer(issuer_app, name="issuer")
 
+key_app = typer.Typer(help="Image keys.")
+app.add_typer(key_app, name="key")
 kek_app = typer.Typer(help="The tenants' key-encryption keys (KEKs), and the root that wraps them.")
 app.add_typer(kek_app, name="kek")
 
@@ -64,7 +66,11 @@ def serve(data: Data = None, host: str = "127.0.0.1", port: int = 8480) -> None:
     with serving.bind(host, port) as listening:
         address = f"[{host}]" if ":" in host else host
         line = f"keyserver listens on http://{address}:{listening.getsockname()[1]}"
-        serving.run(create_app(ports, settings.max_body_bytes), listening, lambda: print(line, flush=True))
+        serving.run(
+            create_app(ports, settings.max_body_bytes, settings.max_batch_bytes),
+            listening,
+            lambda: print(line, flush=True),
+        )
     ports.database.close()
 
 
@@ -75,6 +81,12 @@ def token(
     data: Data = None,
     tenant: Tenant = "default",
     lifetime: Annotated[int, typer.Option(help="Seconds.", min=1, max=MAX_LIFETIME)] = 3600,
+    jkt: Annotated[
+        str | None,
+        typer.Option(
+            metavar="THUMBPRINT", help="Bind it to this client key; the client prints it: faceseal client-key."
+        ),
+    ] = None,
     role: Annotated[
         list[str] | None, typer.Option(help="A role that the tenant's policy names; may be repeated.")
     ] = None,
@@ -84,13 +96,17 @@ def token(
         scopes = parse_scopes(scope)
     except ValueError:
         raise SetupError(f"there is a scope that does not exist in: {scope}") from None
+    try:
+        confirmation(jkt)
+    except ValueError:
+        raise SetupError("a thumbprint of a key is 43 characters of base64url (RFC 7638)") from None
     ports = installation.open_ports(read_settings(data))
     with ports.database.reading() as session:
         if not queries.tenant_exists(session, tenant):
             raise SetupError(f"there is no tenant {tenant}; run: keyserver init --tenant {tenant}")
     try:
         issued = ports.issuer.issue_access(
-            subject, tenant, scopes, ports.new_id(), ports.clock(), lifetime, frozenset(role or ())
+            subject, tenant, scopes, ports.new_id(), ports.clock(), lifetime, frozenset(role or ()), jkt
         )
     except ValueError:
         raise SetupError(
@@ -151,6 +167,20 @@ def kek_move_root(
     settings = read_settings(data)
     names, moved = installation.move_root(settings, to)
     typer.echo(f"{moved:,} KEKs moved ({names}); now set what {to} says, and start the server again")
+
+
+@key_app.command("destroy-due")
+def key_destroy_due(data: Data = None) -> None:
+    """Destroy the keys, of all tenants, whose waiting period is over; to be run daily."""
+    gone = sum(keylife.destroy_due(installation.open_ports(read_settings(data))))
+    typer.echo(f"{gone:,} keys are destroyed")
+
+
+@key_app.command("index-labels")
+def key_index_labels(data: Data = None) -> None:
+    """After an upgrade: let keys be found by label that the older version created until it was stopped."""
+    added = keylife.index_labels(installation.open_ports(read_settings(data)))
+    typer.echo(f"{added:,} keys can be found by their labels now")
 
 
 @audit_app.command("key")

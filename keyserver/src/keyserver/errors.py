@@ -1,6 +1,6 @@
 """One tree of errors: everything that the key server raises on purpose is a `KeyServerError`.
 
-Five of them are answers to a request, and `keyserver.problems` gives each its status and its
+Some of them are answers to a request, and `keyserver.problems` gives each its status and its
 stable problem `type`; `SetupError` is for the operator.  No message holds a key, a token or
 a grant.
 """
@@ -14,6 +14,10 @@ class KeyServerError(Exception):
 
 class Unauthenticated(KeyServerError):
     """The access token is missing or does not count."""
+
+
+class ProofNeeded(Unauthenticated):
+    """The DPoP proof is missing or does not count."""
 
 
 class AccessDenied(KeyServerError):

@@ -1,8 +1,9 @@
 """An installation on disk: creating it, extending it, opening it to work with.
 
-The three key files and the database belong together.  Key files are made only as long as
-the database knows no log: later a missing one is an error, for a new one would lose every
-key, or start a log that nobody expects.
+The key files and the database belong together.  Those of the root, the issuer and the log are
+made only as long as the database knows no log: later a missing one is an error, for a new one
+would lose every key, or start a log that nobody expects.  That of the nonces is made whenever it
+is missing: a new one costs a retry.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from keyserver.keywrap import Root, RootKind
 from keyserver.roots import open_root, settings_of_root
 from keyserver.secretfile import SECRET_BYTES, create_secret, read_secret
 from keyserver.service import keks
-from keyserver.service.cursor import Cursors
+from keyserver.service.pages import Cursors
 from keyserver.service.ports import Ports
 from keyserver.settings import NAME, Settings
 from keyserver.store import log, queries, schema
@@ -35,6 +36,7 @@ from keyserver.store.database import Database
 from keyserver.store.tables import KekRow, TenantRow
 from keyserver.tokens import AccessVerifier, BuiltinIssuer
 from keyserver.tokens.keyfiles import KeyFiles, rotate_keys
+from keyserver.tokens.nonces import Nonces
 
 FIRST_EPOCH = 1
 MOST_KEKS_CHECKED = 64
@@ -58,6 +60,8 @@ def initialise(settings: Settings, tenant: str, now: int) -> Ports:
         for path in secrets:
             if not path.exists():
                 create_secret(path, os.urandom(SECRET_BYTES))
+    if not settings.nonce_key_file.exists():
+        create_secret(settings.nonce_key_file, os.urandom(SECRET_BYTES))
     root = open_root(settings)
     log_key = _signing_key(settings.log_key_file)
     with database.reading() as session:
@@ -102,8 +106,11 @@ def open_ports(settings: Settings, clock: Callable[[], int] | None = None) -> Po
         clock=clock or (lambda: int(time.time())),
         new_id=lambda: uuid7(time.time_ns() // 1_000_000, os.urandom(RANDOM_BYTES)),
         random=os.urandom,
-        # Of the log's key, for it is the same on every replica, and stays.
+        nonces=_nonces(settings),
+        external_url=settings.external_url,
+        # The log's key is the one secret that every replica has and that stays.
         cursors=Cursors(log_key.private_bytes_raw()),
+        destruction_wait=settings.destruction_wait_seconds,
     )
 
 
@@ -165,6 +172,13 @@ def _prepare_folder(settings: Settings) -> None:
 
 def _signing_key(path: Path) -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(read_secret(path))
+
+
+def _nonces(settings: Settings) -> Nonces:
+    path = settings.nonce_key_file
+    if not path.exists():
+        raise SetupError(f"there is no {path}; copy it from another replica, or make it: keyserver init")
+    return Nonces(read_secret(path))
 
 
 def _add_tenant(session: Session, root: Root, tenant: str, now: int) -> None:

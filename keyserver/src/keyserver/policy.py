@@ -4,8 +4,9 @@ Rules:
 1. a caller needs one of the action's scopes, and acts within the own tenant only;
 2. a key is bound to a photo by whoever created it;
 3. nobody decides on a grant of their own;
-4. a key is released only while it is active, to the requester of an approved grant that
-   names it, has begun, is not over and has uses left.
+4. a key is released only while it is active and not due for destruction, to the requester of an approved grant that
+   names it, has begun, is not over and has uses left;
+5. a grant is requested with a proof of the client's key, and used with a proof of the same key.
 
 What a tenant's own policy adds is in `keyserver.grant_policy`.
 """
@@ -18,11 +19,12 @@ from uuid import UUID
 
 from faceseal.wire import GrantState, KeyState, Scope
 from keyserver.actions import SCOPES, Action
+from keyserver.proof import Proof
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Who is asking, as the access token says."""
+    """Who is asking, as the access token says, and with which key."""
 
     subject: str
     tenant: str
@@ -31,6 +33,8 @@ class Caller:
     """`jti` of the access token: a UUID of the built-in issuer, anything of 1 to 200 characters of another one."""
     roles: frozenset[str] = frozenset()
     """What a tenant's policy may name; on their own they allow nothing."""
+    proof: Proof | None = None
+    """Of the client's key, if the request came with one."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class KeyFacts:
     state: KeyState
     created_by: str
     sealed_digest: bytes | None
+    destruction_due_at: int | None = None
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,8 @@ class GrantFacts:
     """What decisions about a grant depend on.
 
     `state` is the stored one: pending, approved, denied or revoked.  Expired and exhausted
-    follow from time and uses; see `grant_state`.
+    follow from time and uses; see `grant_state`.  `jkt` is the thumbprint of the key that it is
+    bound to; None for one from before grants were bound to keys.
     """
 
     id: UUID
@@ -60,6 +66,7 @@ class GrantFacts:
     uses_left: int
     expires_at: int | None
     not_before: int | None = None
+    jkt: str | None = None
 
 
 class Reason(StrEnum):
@@ -70,6 +77,10 @@ class Reason(StrEnum):
     KEY_UNKNOWN = "key_unknown"
     KEY_NOT_ACTIVE = "key_not_active"
     KEY_NOT_SUSPENDABLE = "key_not_suspendable"
+    KEY_NOT_RESUMABLE = "key_not_resumable"
+    KEY_DESTROYED = "key_destroyed"
+    NO_DESTRUCTION_AHEAD = "no_destruction_ahead"
+    DESTRUCTION_NOT_DUE = "destruction_not_due"
     KEY_BOUND_OTHERWISE = "key_bound_otherwise"
     NOT_KEY_CREATOR = "not_key_creator"
     GRANT_UNKNOWN = "grant_unknown"
@@ -92,6 +103,11 @@ class Reason(StrEnum):
     BREAK_GLASS_ROLE_MISSING = "break_glass_role_missing"
     LABELS_FIT_NO_KEY = "labels_fit_no_key"
     LABELS_FIT_TOO_MANY = "labels_fit_too_many"
+    PROOF_MISSING = "proof_missing"
+    PROOF_REPLAYED = "proof_replayed"
+    GRANT_UNBOUND = "grant_unbound"
+    """It was requested before grants were bound to keys."""
+    GRANT_OF_ANOTHER_KEY = "grant_of_another_key"
 
 
 @dataclass(frozen=True)
@@ -118,7 +134,12 @@ _RELEASE_REFUSED_IN: dict[GrantState, Reason] = {
 
 
 def grant_state(grant: GrantFacts, now: int) -> GrantState:
-    """The state at `now` (seconds since 1970): an approved grant ends by its uses or its time."""
+    """The state at `now` (seconds since 1970): an approved grant ends by its uses or its time.
+
+    One that is bound to no key has ended, for nobody could prove to be the one to use it.
+    """
+    if grant.jkt is None and grant.state in (GrantState.PENDING, GrantState.APPROVED):
+        return GrantState.EXPIRED
     if grant.state is not GrantState.APPROVED:
         return grant.state
     if grant.uses_left <= 0:
@@ -133,6 +154,11 @@ def decide_scope(caller: Caller, action: Action) -> Decision:
     if caller.scopes & SCOPES.get(action, frozenset()):
         return Allowed()
     return Denied(Reason.SCOPE_MISSING)
+
+
+def decide_proven(caller: Caller) -> Decision:
+    """Whether the request came with a proof of the client's key."""
+    return Denied(Reason.PROOF_MISSING) if caller.proof is None else Allowed()
 
 
 def decide_key_access(caller: Caller, key: KeyFacts) -> Decision:
@@ -153,11 +179,9 @@ def decide_bind(caller: Caller, key: KeyFacts, sealed_digest: bytes) -> Decision
     return Allowed()
 
 
-def decide_suspension(key: KeyFacts) -> Decision:
-    """Whether the key can be suspended; what is already suspended can be suspended again."""
-    if key.state in (KeyState.ACTIVE, KeyState.SUSPENDED):
-        return Allowed()
-    return Denied(Reason.KEY_NOT_SUSPENDABLE)
+def is_due(key: KeyFacts, now: int) -> bool:
+    """Whether the key's time is over at `now` (seconds since 1970), whether or not somebody has emptied its row."""
+    return key.destruction_due_at is not None and now >= key.destruction_due_at
 
 
 def decide_grant_access(caller: Caller, grant: GrantFacts) -> Decision:
@@ -175,6 +199,8 @@ def decide_approval(caller: Caller, grant: GrantFacts) -> Decision:
         return Denied(Reason.OWN_GRANT)
     if grant.state is not GrantState.PENDING:
         return Denied(Reason.GRANT_NOT_PENDING)
+    if grant.jkt is None:
+        return Denied(Reason.GRANT_UNBOUND)
     return Allowed()
 
 
@@ -190,13 +216,19 @@ def decide_release(caller: Caller, key: KeyFacts, grant: GrantFacts, now: int) -
     scope = decide_scope(caller, Action.RELEASE)
     if isinstance(scope, Denied):
         return scope
+    if caller.proof is None:
+        return Denied(Reason.PROOF_MISSING)
     if key.tenant != caller.tenant:
         return Denied(Reason.KEY_UNKNOWN)
     if grant.tenant != caller.tenant or grant.requested_by != caller.subject:
         return Denied(Reason.NOT_GRANT_REQUESTER)
+    if grant.jkt is None:
+        return Denied(Reason.GRANT_UNBOUND)
+    if grant.jkt != caller.proof.jkt:
+        return Denied(Reason.GRANT_OF_ANOTHER_KEY)
     if key.id not in grant.key_ids:
         return Denied(Reason.KEY_NOT_IN_GRANT)
-    if key.state is not KeyState.ACTIVE:
+    if key.state is not KeyState.ACTIVE or is_due(key, now):
         return Denied(Reason.KEY_NOT_ACTIVE)
     state = grant_state(grant, now)
     if state is not GrantState.APPROVED:

@@ -16,11 +16,13 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from faceseal.wire import PROBLEM_BASE, Problem
+from keyserver.challenge import challenge_for
 from keyserver.errors import (
     AccessDenied,
     Conflict,
     KeyServerError,
     NotFound,
+    ProofNeeded,
     RequestInvalid,
     Unauthenticated,
     Unavailable,
@@ -31,6 +33,7 @@ _LONGEST_DETAIL = 500
 _log = logging.getLogger(__name__)
 
 _KINDS: dict[type[KeyServerError], tuple[int, str, str]] = {
+    ProofNeeded: (401, "proof-needed", "A valid DPoP proof is needed"),
     Unauthenticated: (401, "unauthenticated", "A valid access token is needed"),
     AccessDenied: (403, "denied", "Not allowed"),
     NotFound: (404, "not-found", "Not found"),
@@ -77,7 +80,7 @@ def _on_key_server_error(_request: Request, error: Exception) -> Response:
         if isinstance(error, known):
             if status == HTTPStatus.SERVICE_UNAVAILABLE:
                 _log.error("%s: %s", type(error).__name__, error)
-            headers = {"WWW-Authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else None
+            headers = {"WWW-Authenticate": challenge_for(error)} if isinstance(error, Unauthenticated) else None
             return problem(status, kind, title, str(error) if isinstance(error, _TELLS_DETAIL) else "", headers)
     return _on_bug(_request, error)
 

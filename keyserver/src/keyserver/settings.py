@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from keyserver.keywrap.root import RootKind
+from keyserver.tokens.targeturl import normalized_url
 
 NAME = "faceseal-keyserver"
+
+
+def _base_url(text: str) -> str:
+    if "?" in text or "#" in text:
+        raise ValueError("a base URL has neither query nor fragment")
+    return normalized_url(text)
 
 
 class Settings(BaseSettings):
@@ -26,8 +33,17 @@ class Settings(BaseSettings):
     audience: str = Field(NAME, min_length=1, max_length=200)
     issuers: Path | None = None
     """JSON file of the other issuers whose access tokens count; None: only the built-in one's do."""
+    external_url: Annotated[str, AfterValidator(_base_url)] | None = None
+    """What clients ask for in place of this server's own address, with the path that a proxy takes away.
+
+    None: scheme and host are those of the request itself, which is right only without a proxy.
+    """
     max_body_bytes: int = Field(64 * 1024, ge=1024, le=1 << 20)
     """A longer request body is refused before it is read."""
+    max_batch_bytes: int = Field(1 << 20, ge=64 * 1024, le=4 << 20)
+    """The same for the one route that creates many keys; 1,000 keys with every label there may be take 2.3 MB."""
+    destruction_wait_seconds: int = Field(7 * 86400, ge=3600, le=365 * 86400)
+    """From the decision to destroy a key to its destruction; until then it can be cancelled."""
 
     root: RootKind = RootKind.FILE
     """What wraps the tenants' KEKs; the settings below say where it is."""
@@ -79,3 +95,8 @@ class Settings(BaseSettings):
     def log_key_file(self) -> Path:
         """Ed25519 seed (32 bytes) that signs the audit log's checkpoints."""
         return self.data / "log.key"
+
+    @property
+    def nonce_key_file(self) -> Path:
+        """32 bytes from which DPoP nonces are made; the same on every replica."""
+        return self.data / "nonce.key"

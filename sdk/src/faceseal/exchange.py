@@ -34,7 +34,8 @@ class Face:
     """One face in its square.
 
     square: (S, S, 3) uint8, ``S = 16 * cell``; mask: (16, 16) bool, cells to replace;
-    inside: (16, 16) bool, cells that lie in the photo, all of the mask among them;
+    inside: (16, 16) bool, cells that may be looked at: they lie in the photo, and no other face in
+    them is exchanged later; all of the mask is among them;
     landmarks: (7, 2), in cells; stream_key: 32 secret bytes, of this face alone;
     public_seed: 32 bytes, for noise that both directions know: of the background, and of what a
     small cell cannot carry; recoded: the square was coded again or resized since it was

@@ -60,8 +60,11 @@ class KeySource(Protocol):
         """A new key that the source has durably stored."""
         ...
 
-    def bind(self, key_id: UUID, sealed_digest: bytes) -> None:
-        """Tie a key to the one photo that was sealed with it (SHA-256 of its pixels, 32 bytes)."""
+    def bind(self, key_id: UUID, sealed_digest: bytes, perceptual_hash: bytes | None = None) -> None:
+        """Tie a key to the one photo that was sealed with it (SHA-256 of its pixels, 32 bytes).
+
+        perceptual_hash: 8 bytes, for sources that find keys by photo; see `faceseal.perceptual`.
+        """
         ...
 
     def release(self, key_id: UUID, grant: str | None) -> ImageKey:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from enum import StrEnum
 from typing import Annotated, Self
 from uuid import UUID
@@ -78,6 +79,24 @@ def bytes_of(length: int) -> PlainValidator:
     return PlainValidator(parse, json_schema_input_type=str)
 
 
+MOST_KEYS_AT_ONCE = 1000
+"""Keys that one request creates at most."""
+
+
+def _sealed_batch(value: object) -> bytes:
+    # Encapsulation (32), encrypted image keys (32 each), AEAD tag (16).
+    longest = 32 + 32 * MOST_KEYS_AT_ONCE + 16
+    if isinstance(value, str) and len(value) <= (longest * 4 + 2) // 3:
+        value = decode_base64url(value)
+    if not isinstance(value, bytes) or not 80 <= len(value) <= longest or (len(value) - 48) % 32:
+        raise ValueError("not the ciphertext of image keys")
+    return value
+
+
+SealedBatch = Annotated[bytes, PlainValidator(_sealed_batch, json_schema_input_type=str), AS_BASE64URL]
+"""HPKE ciphertext of one or more image keys, one after the other."""
+PerceptualHash = Annotated[bytes, bytes_of(8), AS_BASE64URL]
+"""See `faceseal.perceptual`."""
 Digest = Annotated[bytes, bytes_of(32), AS_BASE64URL]
 PublicKey = Annotated[bytes, bytes_of(32), AS_BASE64URL]
 HpkeCiphertext = Annotated[bytes, bytes_of(32 + 32 + 16), AS_BASE64URL]
@@ -94,6 +113,43 @@ ShortText = Annotated[str, StringConstraints(min_length=1, max_length=200), Afte
 Label = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._:/ -]+$")]
 Role = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._:/-]+$")]
 Timestamp = Annotated[int, Field(ge=0, le=1 << 40)]
+Cursor = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_-]+$")]
+"""Where a page ends; means something to the server alone."""
+MOST_ON_A_PAGE = 100
+
+
+_LABEL_TEXT = re.compile(r"((?:[A-Za-z0-9._/ -]|\\:)+):([A-Za-z0-9._:/ -]+)")
+
+
+def label_text(name: str, value: str) -> str:
+    """A label as text, NAME:VALUE; a colon in the name is written with a backslash before it."""
+    return name.replace(":", r"\:") + ":" + value
+
+
+def parse_label(text: str) -> tuple[str, str]:
+    """Inverse of `label_text`.  Raises ValueError."""
+    found = _LABEL_TEXT.fullmatch(text)
+    name, value = (found[1].replace(r"\:", ":"), found[2]) if found else ("", "")
+    if not 0 < len(name) <= 64 >= len(value):
+        raise ValueError("a label is NAME:VALUE, of at most 64 letters, digits, spaces and ._:/- each")
+    return name, value
+
+
+def _is_label(text: str) -> str:
+    parse_label(text)
+    return text
+
+
+LabelText = Annotated[str, StringConstraints(min_length=3, max_length=200), AfterValidator(_is_label)]
+
+
+def _thumbprint(text: str) -> str:
+    decode_base64url(text)
+    return text
+
+
+Thumbprint = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{43}$"), AfterValidator(_thumbprint)]
+"""SHA-256 thumbprint of a public key (RFC 7638), 43 characters."""
 
 
 class Message(BaseModel):
@@ -179,6 +235,8 @@ class KeyInfo(Message):
     labels: dict[Label, Label]
     sealed_digest: Digest | None
     """SHA-256 of the sealed photo's pixels, once bound."""
+    destruction_due_at: Timestamp | None = None
+    """When the key is, or was, to be destroyed; None unless that is scheduled."""
 
 
 class KeyCreated(Message):
@@ -193,12 +251,91 @@ class BindKey(Message):
     """PUT /v1/keys/{id}/sealed: tie a key to the one photo that was sealed with it."""
 
     sealed_digest: Digest
+    perceptual_hash: PerceptualHash | None = None
+    """By which the key is found when the photo has lost its metadata."""
 
 
 class KeyPage(Message):
-    """The keys that the asker may see."""
+    """The keys that the asker may see, and were asked for; newest first."""
 
     keys: list[KeyInfo]
+    next: Cursor | None = None
+    """To be sent with the same question for the keys that follow; None if there are no more."""
+
+
+class SearchKeys(BaseModel):
+    """GET /v1/keys: all of what is given must fit.  A query's values are text, so they are parsed leniently."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    label: Annotated[list[LabelText], Field(max_length=16)] = []
+    """NAME:VALUE each; a colon in the name is written with a backslash before it."""
+    state: KeyState | None = None
+    created_by: ShortText | None = None
+    created_after: Timestamp | None = None
+    """Created then or later."""
+    created_before: Timestamp | None = None
+    """Created earlier than that."""
+    cursor: Cursor | None = None
+    limit: Annotated[int, Field(ge=1, le=MOST_ON_A_PAGE)] = MOST_ON_A_PAGE
+
+    def labels(self) -> list[tuple[str, str]]:
+        """Names and values."""
+        return [parse_label(text) for text in self.label]
+
+
+class NewKey(Message):
+    """One key of a batch."""
+
+    recipient: PublicKey | None = None
+    """None: the batch's."""
+    labels: Annotated[dict[Label, Label], Field(max_length=16)] = {}
+
+
+class CreateKeys(Message):
+    """POST /v1/keys/batch: make image keys, all or none, and send them sealed to their recipients (X25519)."""
+
+    recipient: PublicKey | None = None
+    """Of the keys that name no other."""
+    keys: Annotated[list[NewKey], Field(min_length=1, max_length=MOST_KEYS_AT_ONCE)]
+
+    @model_validator(mode="after")
+    def _every_key_has_a_recipient(self) -> CreateKeys:
+        if self.recipient is None and any(key.recipient is None for key in self.keys):
+            raise ValueError("there is a key without a recipient")
+        return self
+
+    def recipients(self) -> list[bytes]:
+        """The recipient of each key, in order."""
+        return [key.recipient or self.recipient or b"" for key in self.keys]
+
+
+class SealedKeys(Message):
+    """The keys of one recipient, in the order of the request, in one HPKE ciphertext."""
+
+    recipient: PublicKey
+    sealed_keys: SealedBatch
+
+
+class KeysCreated(Message):
+    """The new keys' ids, in the order of the request; and the keys, sealed for each recipient."""
+
+    created_at: Timestamp
+    key_ids: Annotated[list[Identifier], Field(min_length=1, max_length=MOST_KEYS_AT_ONCE)]
+    sealed: Annotated[list[SealedKeys], Field(min_length=1, max_length=MOST_KEYS_AT_ONCE)]
+
+
+class KeyMatch(Message):
+    """A key that may be a photo's.  distance: differing bits of 64; 0 also if the photo's digest is the key's."""
+
+    key: KeyInfo
+    distance: Annotated[int, Field(ge=0, le=64)]
+
+
+class KeyMatches(Message):
+    """GET /v1/keys/lookup: nearest first."""
+
+    matches: Annotated[list[KeyMatch], Field(max_length=32)]
 
 
 _PURPOSE_STATED: JsonDict = {
@@ -270,6 +407,8 @@ class Grant(Message):
     """Who denied it, or whose approval was the last that it took."""
     expires_at: Timestamp | None
     """None until approved."""
+    jkt: Thumbprint | None
+    """The requester's key, which alone can use the grant; None in old grants, which nobody can use."""
     token: Annotated[str, StringConstraints(max_length=4096)] | None
     """The signed grant (JWT, typ restore-grant+jwt); only for its requester, once approved."""
     labels: dict[Label, Label] = {}
@@ -289,8 +428,8 @@ class GrantPage(Message):
     """The grants that the asker may see."""
 
     grants: list[Grant]
-    cursor: Annotated[str, StringConstraints(max_length=500)] | None = None
-    """For the next page: the same query with this; None on the last one."""
+    next: Cursor | None = None
+    """To be sent with the same question for the grants that follow; None if there are no more."""
 
 
 class Release(Message):

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
-from faceseal.anonymizer.drawing import Choice, draw_best, face_at, origins
+from faceseal.anonymizer.drawing import Choice, draw_best, origins
 from faceseal.anonymizer.generator import default_model, exchange_with
 from faceseal.anonymizer.identity import IdentityGuard
+from faceseal.anonymizer.placing import Placed, place_face
 from faceseal.envelope.header import PUBLIC_NONCE_BYTES, FaceRecord
 from faceseal.exchange import Exchange
 from faceseal.imagekey import ImageKey
@@ -22,6 +23,10 @@ def record(cell: int = 8) -> FaceRecord:
     mask[4:13, 4:12] = True
     landmarks = np.array([[5.5, 6], [9.5, 6], [7.5, 8], [6, 10], [9, 10], [7.5, 9.75], [7.5, 10.25]])
     return FaceRecord(60, 50, cell, mask, landmarks, bytes(range(16)), 0)
+
+
+def placed(face: FaceRecord, photo: np.ndarray = PHOTO) -> Placed:
+    return place_face(photo, [face], 0, KEY)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +60,7 @@ def is_made_from(draw, latent, exchange) -> bool:
 
 
 def test_the_least_surprising_of_those_drawn_is_kept(exchange, judged):
-    drawn = draw_best(origins(PHOTO, [record(), record()], KEY, exchange), exchange, Choice(4))
+    drawn = draw_best(origins([placed(record()), placed(record())], KEY, exchange), exchange, Choice(4))
     ((latents, surprise),) = judged
     assert len(set(surprise)) == len(surprise) == 8
     for index, draw in enumerate(drawn):
@@ -64,12 +69,12 @@ def test_the_least_surprising_of_those_drawn_is_kept(exchange, judged):
 
 
 def test_a_drawn_face_comes_back_under_the_nonce_that_it_names(exchange):
-    (draw,) = draw_best(origins(PHOTO, [record()], KEY, exchange), exchange, Choice(3))
+    (draw,) = draw_best(origins([placed(record())], KEY, exchange), exchange, Choice(3))
     assert draw.record.nonce[:PUBLIC_NONCE_BYTES] == record().nonce[:PUBLIC_NONCE_BYTES]
     assert draw.record.nonce != record().nonce
     sealed = PHOTO.copy()
     sealed[50 : 50 + 128, 60 : 60 + 128] = draw.square
-    (back,) = exchange.restore([face_at(sealed, draw.record, KEY)])
+    (back,) = exchange.restore([placed(draw.record, sealed).face])
     inside = draw.face.masked_pixels
     error = back[inside].astype(float) - PHOTO[50 : 50 + 128, 60 : 60 + 128][inside]
     assert np.sqrt((error**2).mean()) < 8
@@ -77,27 +82,27 @@ def test_a_drawn_face_comes_back_under_the_nonce_that_it_names(exchange):
 
 def test_unlikeness_comes_before_naturalness(exchange, judged):
     choice = Choice(4, 1, guard_that_says(0.9, 0.2, 0.9, 0.9, 0.2))
-    (draw,) = draw_best(origins(PHOTO, [record()], KEY, exchange), exchange, choice)
+    (draw,) = draw_best(origins([placed(record())], KEY, exchange), exchange, choice)
     assert draw.likeness == 0.2
     assert is_made_from(draw, judged[0][0][1], exchange)
 
 
 def test_among_those_unlike_enough_the_least_surprising_is_kept(exchange, judged):
     choice = Choice(4, 1, guard_that_says(0.9, 0.2, 0.1, 0.25, 0.2))
-    (draw,) = draw_best(origins(PHOTO, [record()], KEY, exchange), exchange, choice)
+    (draw,) = draw_best(origins([placed(record())], KEY, exchange), exchange, choice)
     latents, surprise = judged[0]
     assert is_made_from(draw, latents[1 + int(surprise[1:].argmin())], exchange)
 
 
 def test_if_all_are_too_alike_the_least_alike_is_kept(exchange, judged):
     choice = Choice(4, 1, guard_that_says(0.9, 0.7, 0.5, 0.8, 0.5))
-    (draw,) = draw_best(origins(PHOTO, [record()], KEY, exchange), exchange, choice)
+    (draw,) = draw_best(origins([placed(record())], KEY, exchange), exchange, choice)
     assert is_made_from(draw, judged[0][0][2], exchange)
 
 
 def test_faces_are_drawn_again_while_all_are_too_alike(exchange, judged):
     choice = Choice(2, 3, guard_that_says(0.9, 0.7, 0.7, 0.8, 0.2, 0.2))
-    (draw,) = draw_best(origins(PHOTO, [record()], KEY, exchange), exchange, choice)
+    (draw,) = draw_best(origins([placed(record())], KEY, exchange), exchange, choice)
     assert draw.rounds == len(judged) == 2
     assert draw.likeness == 0.2
     assert is_made_from(draw, judged[1][0][1], exchange)
@@ -105,20 +110,20 @@ def test_faces_are_drawn_again_while_all_are_too_alike(exchange, judged):
 
 def test_after_the_last_round_the_least_alike_of_all_is_returned(exchange, judged):
     choice = Choice(2, 2, guard_that_says(0.9, 0.4, 0.4, 0.8, 0.6, 0.6))
-    (draw,) = draw_best(origins(PHOTO, [record()], KEY, exchange), exchange, choice)
+    (draw,) = draw_best(origins([placed(record())], KEY, exchange), exchange, choice)
     assert (draw.rounds, draw.likeness) == (2, 0.4)
     assert is_made_from(draw, judged[0][0][1], exchange)
 
 
 def test_a_face_too_small_for_the_guard_is_not_shown_to_it(exchange, judged):
     guard = IdentityGuard(lambda *_: pytest.fail("it was"), 0.3, smallest=40.0)
-    (draw,) = draw_best(origins(PHOTO, [record()], KEY, exchange), exchange, Choice(4, 3, guard))
+    (draw,) = draw_best(origins([placed(record())], KEY, exchange), exchange, Choice(4, 3, guard))
     ((latents, surprise),) = judged
     assert is_made_from(draw, latents[int(surprise.argmin())], exchange)
 
 
 def test_one_draw_is_not_judged(exchange, judged):
-    draw_best(origins(PHOTO, [record()], KEY, exchange), exchange, Choice(1))
+    draw_best(origins([placed(record())], KEY, exchange), exchange, Choice(1))
     assert not judged
 
 
@@ -126,7 +131,7 @@ def test_one_draw_is_not_judged(exchange, judged):
 def test_a_photos_own_face_surprises_less_than_one_with_its_cells_shuffled(cell):
     exchange = exchange_with(default_model(), DEFAULT.solver, 1)
     one = replace(record(cell), x=60 + 8 * (8 - cell), y=50 + 8 * (8 - cell))
-    face = face_at(PHOTO, one, KEY)
+    face = placed(one).face
     (own,) = exchange.latents([face])
     shuffled = own.copy()
     shuffled[:, face.mask] = own[:, face.mask][:, np.random.default_rng(0).permutation(int(face.mask.sum()))]

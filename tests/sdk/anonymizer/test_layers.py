@@ -1,9 +1,13 @@
+import uuid
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faceseal.anonymizer.layers import layers
+from faceseal.anonymizer.placing import layers, masked_pixels, place_face
 from faceseal.envelope.header import FaceRecord
+from faceseal.imagekey import ImageKey
 
 
 def record(x: int, y: int, cell: int) -> FaceRecord:
@@ -30,3 +34,16 @@ def test_every_face_is_in_one_layer_above_all_earlier_faces_that_it_meets(faces)
         for earlier in range(later):
             if meet(faces[earlier], faces[later]):
                 assert level[earlier] < level[later]
+
+
+def test_a_face_sees_nothing_of_a_later_one_and_all_of_an_earlier_one():
+    photo = np.zeros((64, 100, 3), np.uint8)
+    left, right = np.zeros((2, 16, 16), bool)
+    left[4:12, 4:10], right[4:12, 4:10] = True, True
+    faces = [replace(record(0, 0, 4), mask=left), replace(record(34, 0, 4), mask=right)]
+    key = ImageKey(uuid.uuid4(), bytes(32))
+    hidden = masked_pixels(faces[1], photo)[:64, :64].reshape(16, 4, 16, 4).any(axis=(1, 3))
+    first, second = (place_face(photo, faces, index, key).face for index in range(2))
+    assert hidden.any()
+    assert np.array_equal(first.inside, ~hidden)
+    assert second.inside.all()

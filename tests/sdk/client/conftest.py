@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pytest
+from own_folder import folder_of_the_clients_key  # noqa: F401 - a fixture
 from pydantic import BaseModel
 
 Script = Callable[["Request"], Iterable[bytes]]
@@ -83,10 +84,10 @@ def _receive(connection: socket.socket) -> bytes:
 
 
 def http(status: int, body: BaseModel | bytes, media_type: str = "application/json", extra: str = "") -> bytes:
-    """A well-formed HTTP response."""
+    """A well-formed HTTP response that announces what the peer does: hang up."""
     content = body if isinstance(body, bytes) else body.model_dump_json().encode()
-    head = f"HTTP/1.1 {status} X\r\ncontent-type: {media_type}\r\ncontent-length: {len(content)}\r\n{extra}\r\n"
-    return head.encode() + content
+    head = f"HTTP/1.1 {status} X\r\ncontent-type: {media_type}\r\ncontent-length: {len(content)}\r\n"
+    return f"{head}connection: close\r\n{extra}\r\n".encode() + content
 
 
 @pytest.fixture(name="http")

@@ -7,7 +7,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from faceseal import translog, wire
-from faceseal.client import KeyServer
+from faceseal.client import DpopKey, KeyServer
+from faceseal.client.clientkey import own_key
 from faceseal.errors import AccessDenied, ServerMisbehaved, TransparencyError
 from faceseal.keytransport import creation_info, release_info, seal_key
 
@@ -218,7 +219,7 @@ def test_what_is_no_grant_is_refused_before_anything_is_sent(peer, server, text)
     assert len(str(caught.value)) < 200
 
 
-def grant(token, state=wire.GrantState.APPROVED, grant_id=GRANT):
+def grant(token, state=wire.GrantState.APPROVED, grant_id=GRANT, jkt=None):
     return wire.Grant(
         id=grant_id,
         state=state,
@@ -230,8 +231,17 @@ def grant(token, state=wire.GrantState.APPROVED, grant_id=GRANT):
         uses_left=1,
         decided_by="ben",
         expires_at=60,
+        jkt=jkt or own_key().thumbprint,
         token=token,
     )
+
+
+def test_a_grant_of_another_client_is_not_used_and_its_key_is_named(peer, server, http):
+    other = DpopKey.generate().thumbprint
+    peer.script = lambda _: [http(200, grant(grant_token(), jkt=other))]
+    with pytest.raises(AccessDenied, match=f"belongs to the client that requested it, with the key {other}"):
+        server.release(KEY, str(GRANT))
+    assert len(peer.requests) == 1
 
 
 def test_a_grants_id_is_resolved_to_its_token(peer, server, http):

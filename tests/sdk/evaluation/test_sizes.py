@@ -11,8 +11,8 @@ from PIL import Image
 from skimage.data import astronaut
 
 from faceseal import FAST, Photo
-from faceseal.anonymizer.drawing import square_of
 from faceseal.anonymizer.generator import open_model
+from faceseal.anonymizer.placing import square_of
 from faceseal.envelope.header import NONCE_BYTES, FaceRecord
 from faceseal.errors import NoFaceFound
 from faceseal.evaluation import sizereport

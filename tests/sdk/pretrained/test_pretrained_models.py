@@ -11,7 +11,7 @@ from skimage.data import astronaut
 
 from faceseal import Photo, anonymize, ode, restore
 from faceseal.anonymizer import read_sealed, restore_with_key
-from faceseal.anonymizer.layers import masked_pixels
+from faceseal.anonymizer.placing import masked_pixels
 from faceseal.envelope.header import SolverRecord
 from faceseal.errors import ModelMismatch
 from faceseal.exchange import Exchange, Face, array
@@ -34,7 +34,7 @@ class Keys:
         key = ImageKey(uuid4(), uuid4().bytes + uuid4().bytes)
         return self.held.setdefault(key.key_id, key)
 
-    def bind(self, key_id: UUID, sealed_digest: bytes) -> None:
+    def bind(self, key_id: UUID, sealed_digest: bytes, perceptual_hash: bytes | None = None) -> None:
         pass
 
     def release(self, key_id: UUID, _grant: str | None) -> ImageKey:

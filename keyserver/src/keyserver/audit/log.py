@@ -61,6 +61,34 @@ def append_all(session: Session, entries: Sequence[Entry]) -> list[Appended]:
     Takes as many statements for many as for one.  All are proved against one checkpoint,
     that of the tree which ends with the last of them.
     """
+    grown = _append(session, entries)
+    return [
+        Appended(
+            leaf,
+            index,
+            [tree.range_hash(part, grown.known) for part in tree.inclusion_path(index, grown.checkpoint.size)],
+            grown.checkpoint,
+        )
+        for index, leaf in enumerate(grown.leaves, start=grown.first)
+    ]
+
+
+def record_all(session: Session, entries: Sequence[Entry]) -> None:
+    """Like `append_all`, for whom nobody asks for proofs: of a thousand entries they take longer than all else."""
+    _append(session, entries)
+
+
+@dataclass(frozen=True)
+class _Grown:
+    """The new leaves, the number of the first, the hashes that were read or made, and where the tree is now."""
+
+    leaves: list[str]
+    first: int
+    known: dict[tree.Node, bytes]
+    checkpoint: Checkpoint
+
+
+def _append(session: Session, entries: Sequence[Entry]) -> _Grown:
     head = rows.head_for_append(session)
     first, size = head.size, head.size + len(entries)
     leaves = [entry.leaf(first + offset) for offset, entry in enumerate(entries)]
@@ -71,11 +99,7 @@ def append_all(session: Session, entries: Sequence[Entry]) -> list[Appended]:
     head.size = size
     session.flush()
     known |= made
-    checkpoint = Checkpoint(head.origin, size, tree.range_hash((0, size), known))
-    return [
-        Appended(leaf, index, [tree.range_hash(part, known) for part in tree.inclusion_path(index, size)], checkpoint)
-        for index, leaf in enumerate(leaves, start=first)
-    ]
+    return _Grown(leaves, first, known, Checkpoint(head.origin, size, tree.range_hash((0, size), known)))
 
 
 def prove_inclusion(session: Session, index: int, size: int) -> list[bytes]:

@@ -7,11 +7,10 @@ from typing import Annotated
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from faceseal.wire import Grant, GrantPage, GrantState, Identifier, PurposeCode, RequestGrant, ShortText
+from faceseal.wire import Cursor, Grant, GrantPage, GrantState, Identifier, PurposeCode, RequestGrant, ShortText
 from keyserver.actions import Action
 from keyserver.routes.authentication import WithCaller, WithPorts, authenticated_router, documentation
 from keyserver.service import grant_search, grants
-from keyserver.service.cursor import LONGEST_CURSOR
 from keyserver.service.grant_search import PAGE, GrantSearch
 
 router = authenticated_router("/v1/grants", "grants")
@@ -26,13 +25,18 @@ class GrantQuery(BaseModel):
     requested_by: ShortText | None = None
     key_id: Identifier | None = None
     purpose: PurposeCode | None = None
-    cursor: Annotated[str, Field(min_length=1, max_length=LONGEST_CURSOR)] | None = None
+    cursor: Cursor | None = None
     limit: Annotated[int, Field(ge=1, le=PAGE)] = PAGE
 
 
-@router.post("", status_code=201, summary="Request a grant", **documentation(Action.REQUEST_GRANT, 404, 409, 413, 422))
+@router.post(
+    "",
+    status_code=201,
+    summary="Request a grant",
+    **documentation(Action.REQUEST_GRANT, 404, 409, 413, 422, proven=True),
+)
 def request_grant(request: RequestGrant, ports: WithPorts, caller: WithCaller) -> Grant:
-    """Pending until enough others approve, or one denies."""
+    """For the key of the proof that comes along; pending until enough others approve, or one denies."""
     return grants.request_grant(ports, caller, request)
 
 

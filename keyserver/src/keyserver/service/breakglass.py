@@ -20,7 +20,7 @@ from keyserver.actions import Action
 from keyserver.audit import Outcome
 from keyserver.errors import RequestInvalid
 from keyserver.grant_policy import BREAK_GLASS_SECONDS
-from keyserver.policy import Caller, Reason
+from keyserver.policy import Caller, Reason, decide_proven
 from keyserver.service.deciding import Attempt, Refused, deciding, require
 from keyserver.service.events import Happening, announce
 from keyserver.service.facts import grant_info
@@ -38,16 +38,17 @@ _log = logging.getLogger(__name__)
 def break_glass(ports: Ports, releases: Releases, caller: Caller, key_id: UUID, request: BreakGlass) -> GlassBroken:
     """The key, sealed to the recipient, under a grant that is made for it.
 
-    Raises AccessDenied whatever the reason, NotFound if the key is not the tenant's,
-    RequestInvalid for an unusable recipient, Unavailable.  If the release fails after the
-    grant was made, the grant stays in force for `BREAK_GLASS_SECONDS`.
+    Raises ProofNeeded without a proof of the client's key, AccessDenied whatever the reason,
+    NotFound if the key is not the tenant's, RequestInvalid for an unusable recipient,
+    Unavailable.  If the release fails after the grant was made, the grant stays in force for
+    `BREAK_GLASS_SECONDS`.
     """
     grant = _make_grant(ports, caller, key_id, request)
     # After the commit: what is shouted has happened.
     _log.warning("the glass was broken: tenant %s, key %s, grant %s", caller.tenant, key_id, grant.id)
     ports.on_break_glass(caller.tenant)
     # Without a token, which would be the grant's end already, the release is refused on record.
-    released = releases.release(caller, key_id, Release(grant=grant.token or "-", recipient=request.recipient))
+    released = releases.release(_again(caller), key_id, Release(grant=grant.token or "-", recipient=request.recipient))
     used = grant.model_copy(update={"uses_left": 0, "state": GrantState.EXHAUSTED, "token": None})
     return GlassBroken(grant=used, released=released)
 
@@ -56,6 +57,7 @@ def _make_grant(ports: Ports, caller: Caller, key_id: UUID, request: BreakGlass)
     """A grant in force for this key alone, on record."""
     attempt = Attempt(ports, caller, Action.BREAK_GLASS, ports.clock(), key_id)
     with deciding(attempt) as session:
+        require(decide_proven(caller))
         present = policy_in_force(session, caller.tenant)
         require(grant_policy.decide_break_glass(caller, request.purpose_code, present.policy))
         require_known(session, caller, [key_id])
@@ -85,6 +87,16 @@ def _make_grant(ports: Ports, caller: Caller, key_id: UUID, request: BreakGlass)
         )
         audit.append(session, entry)
         return grant_info(row, caller.subject, ports.issuer, attempt.now)
+
+
+def _again(caller: Caller) -> Caller:
+    """The caller with the same proof for the second step, which counts once like the first.
+
+    No client can send this number: a proof's `jti` has no space in it.
+    """
+    if caller.proof is None:
+        return caller
+    return replace(caller, proof=replace(caller.proof, jti=f"{caller.proof.jti} release"))
 
 
 def _require_usable(recipient: bytes, key_id: UUID) -> None:

@@ -5,6 +5,7 @@
   its own, and only then does the caller get an answer that does not tell the reason.
 - If an entry cannot be written there is no effect, no release, and no other answer than
   `Unavailable`.
+- A proof that came along counts once, for a change or for a refusal; reading leaves it as it is.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ from faceseal.wire import MAX_KEYS_IN_GRANT
 from keyserver import audit, policy
 from keyserver.actions import Action
 from keyserver.audit import Entry, Outcome
-from keyserver.errors import AccessDenied, Conflict, KeyServerError, NotFound, Unavailable
+from keyserver.errors import AccessDenied, Conflict, KeyServerError, NotFound, ProofNeeded, Unavailable
 from keyserver.policy import Caller, Decision, Denied, Reason
+from keyserver.proof import Proof
 from keyserver.service.ports import Ports
+from keyserver.store.replay import remember_proof
 
 _NO_KEY = "there is no such key"
 _NO_GRANT = "there is no such grant"
@@ -31,6 +34,9 @@ _ANSWERS: dict[Reason, tuple[type[KeyServerError], str]] = {
     Reason.GRANT_UNKNOWN: (NotFound, _NO_GRANT),
     Reason.KEY_BOUND_OTHERWISE: (Conflict, "the key is bound to another photo"),
     Reason.KEY_NOT_SUSPENDABLE: (Conflict, "the key is being destroyed, or is destroyed"),
+    Reason.KEY_NOT_RESUMABLE: (Conflict, "the key is being destroyed, or is destroyed"),
+    Reason.KEY_DESTROYED: (Conflict, "the key is destroyed"),
+    Reason.NO_DESTRUCTION_AHEAD: (Conflict, "no destruction is ahead that could be cancelled"),
     Reason.GRANT_NOT_PENDING: (Conflict, "the grant is already decided"),
     Reason.GRANT_NOT_APPROVED: (Conflict, "the grant is not in force"),
     Reason.LABELS_FIT_NO_KEY: (Conflict, "no key carries these labels; label keys first, or request by other labels"),
@@ -38,6 +44,7 @@ _ANSWERS: dict[Reason, tuple[type[KeyServerError], str]] = {
         Conflict,
         f"more than {MAX_KEYS_IN_GRANT} keys carry these labels; request by narrower ones",
     ),
+    Reason.PROOF_MISSING: (ProofNeeded, "there is no DPoP proof"),
 }
 
 
@@ -74,6 +81,7 @@ class Attempt:
             actor=self.caller.subject,
             tenant=self.caller.tenant,
             token_id=self.caller.token_id,
+            jkt=None if self.caller.proof is None else self.caller.proof.jkt,
             key_id=self.key_id,
             grant_id=self.grant_id,
             reason=reason,
@@ -96,19 +104,24 @@ def deciding(attempt: Attempt, *, writes: bool = True) -> Iterator[Session]:
     try:
         require(policy.decide_scope(attempt.caller, attempt.action))
         with database.writing() if writes else database.reading() as session:
+            if writes and not _proof_is_new(session, attempt):
+                raise Refused(Reason.PROOF_REPLAYED)
             yield session
     except (Refused, Broken) as refusal:
-        _record(refused_entry(attempt, refusal), attempt.ports)
+        _record(refusal, attempt)
         raise answer_to(refusal) from None
 
 
 def require_scope(attempt: Attempt) -> None:
     """For attempts that are decided elsewhere.  Raises AccessDenied, once the refusal is on record, and Unavailable."""
-    decision = policy.decide_scope(attempt.caller, attempt.action)
-    if isinstance(decision, Denied):
-        refusal = Refused(decision.reason)
-        _record(refused_entry(attempt, refusal), attempt.ports)
-        raise answer_to(refusal)
+    _require_on_record(policy.decide_scope(attempt.caller, attempt.action), attempt)
+
+
+def require_proof(attempt: Attempt) -> Proof:
+    """The proof that came along.  Raises ProofNeeded without one, once that is on record, and Unavailable."""
+    _require_on_record(policy.decide_proven(attempt.caller), attempt)
+    assert attempt.caller.proof is not None  # noqa: S101 - decided in the line above
+    return attempt.caller.proof
 
 
 def refused_entry(attempt: Attempt, refusal: Refused | Broken) -> Entry:
@@ -127,6 +140,21 @@ def answer_to(refusal: Refused | Broken) -> KeyServerError:
     return answer(message)
 
 
-def _record(entry: Entry, ports: Ports) -> None:
-    with ports.database.writing() as session:
-        audit.append(session, entry)
+def _require_on_record(decision: Decision, attempt: Attempt) -> None:
+    if isinstance(decision, Denied):
+        refusal = Refused(decision.reason)
+        _record(refusal, attempt)
+        raise answer_to(refusal)
+
+
+def _proof_is_new(session: Session, attempt: Attempt) -> bool:
+    """Before anything else is locked: see `remember_proofs`."""
+    proof = attempt.caller.proof
+    return proof is None or remember_proof(session, proof.jkt, proof.jti, attempt.now)
+
+
+def _record(refusal: Refused | Broken, attempt: Attempt) -> None:
+    with attempt.ports.database.writing() as session:
+        # What was undone has forgotten the proof; once refused, it is not to be tried again elsewhere.
+        _proof_is_new(session, attempt)
+        audit.append(session, refused_entry(attempt, refusal))

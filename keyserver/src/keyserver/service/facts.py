@@ -13,7 +13,7 @@ MOST_APPROVALS = 100
 
 def key_facts(row: KeyRow) -> KeyFacts:
     """What decisions about the key depend on."""
-    return KeyFacts(row.id, row.tenant, row.state, row.created_by, row.sealed_digest)
+    return KeyFacts(row.id, row.tenant, row.state, row.created_by, row.sealed_digest, row.destruction_due_at)
 
 
 def key_info(row: KeyRow) -> KeyInfo:
@@ -25,6 +25,7 @@ def key_info(row: KeyRow) -> KeyInfo:
         created_by=row.created_by,
         labels=row.labels,
         sealed_digest=row.sealed_digest,
+        destruction_due_at=row.destruction_due_at,
     )
 
 
@@ -32,7 +33,15 @@ def grant_facts(row: GrantRow) -> GrantFacts:
     """What decisions about the grant depend on."""
     named = frozenset(named.key_id for named in row.keys)
     return GrantFacts(
-        row.id, row.tenant, row.state, row.requested_by, named, row.uses_left, row.expires_at, row.not_before
+        id=row.id,
+        tenant=row.tenant,
+        state=row.state,
+        requested_by=row.requested_by,
+        key_ids=named,
+        uses_left=row.uses_left,
+        expires_at=row.expires_at,
+        not_before=row.not_before,
+        jkt=row.jkt,
     )
 
 
@@ -43,7 +52,7 @@ def grant_info(row: GrantRow, reader: str, issuer: BuiltinIssuer, now: int) -> G
     if state is GrantState.APPROVED and row.requested_by == reader and row.expires_at is not None:
         # The approval, or what the request names as the beginning.
         begins_at = row.expires_at - row.valid_for
-        token = issuer.issue_grant(row.id, row.requested_by, row.tenant, begins_at, row.expires_at)
+        token = issuer.issue_grant(row.id, row.requested_by, row.tenant, begins_at, row.expires_at, row.jkt)
     return Grant(
         id=row.id,
         state=state,
@@ -55,6 +64,7 @@ def grant_info(row: GrantRow, reader: str, issuer: BuiltinIssuer, now: int) -> G
         uses_left=row.uses_left,
         decided_by=row.decided_by,
         expires_at=row.expires_at,
+        jkt=row.jkt,
         token=token,
         labels=row.labels or {},
         purpose_code=row.purpose_code,

@@ -11,14 +11,13 @@ from keyserver.actions import Action
 from keyserver.policy import Caller
 from keyserver.service.deciding import Attempt, deciding
 from keyserver.service.facts import grant_info
+from keyserver.service.pages import Place
 from keyserver.service.ports import Ports
-from keyserver.store.grant_search import GrantFilter, Place, search_grants
-from keyserver.store.tables import GrantRow
+from keyserver.store.grant_search import GrantFilter, search_grants
 
 PAGE = 100
 MOST_KEYS = 5000
 """Keys that the grants of a page name all together: a page must stay below `wire.MAX_RESPONSE_BYTES`."""
-_TIME_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -40,9 +39,9 @@ def list_grants(ports: Ports, caller: Caller, search: GrantSearch) -> GrantPage:
     """
     attempt = Attempt(ports, caller, Action.READ_GRANTS, ports.clock())
     whose = None if Scope.GRANTS_APPROVE in caller.scopes else caller.subject
-    query = _canonical(search, whose)
+    question = _question(search, caller.tenant, whose)
     with deciding(attempt, writes=False) as session:
-        after = None if search.cursor is None else _place(ports.cursors.open(caller.tenant, query, search.cursor))
+        behind = None if search.cursor is None else ports.cursors.decode(search.cursor, question)
         wanted = GrantFilter(
             caller.tenant,
             attempt.now,
@@ -52,21 +51,15 @@ def list_grants(ports: Ports, caller: Caller, search: GrantSearch) -> GrantPage:
             search.key_id,
             search.purpose_code,
         )
-        rows, more = search_grants(session, wanted, after, search.limit, MOST_KEYS)
-        cursor = ports.cursors.issue(caller.tenant, query, _position(rows[-1])) if more else None
+        rows, more = search_grants(
+            session, wanted, None if behind is None else (behind.at, behind.id), search.limit, MOST_KEYS
+        )
+        following = ports.cursors.encode(Place(rows[-1].requested_at, rows[-1].id), question) if more else None
         grants = [grant_info(row, caller.subject, ports.issuer, attempt.now) for row in rows]
-    return GrantPage(grants=grants, cursor=cursor)
+    return GrantPage(grants=grants, next=following)
 
 
-def _canonical(search: GrantSearch, whose: str | None) -> str:
+def _question(search: GrantSearch, tenant: str, whose: str | None) -> list[str]:
     """What a cursor continues: everything but the page's length."""
     key = None if search.key_id is None else str(search.key_id)
-    return json.dumps(["grants", whose, search.state, search.requested_by, key, search.purpose_code])
-
-
-def _position(row: GrantRow) -> bytes:
-    return row.requested_at.to_bytes(_TIME_BYTES) + row.id.bytes
-
-
-def _place(position: bytes) -> Place:
-    return Place(int.from_bytes(position[:_TIME_BYTES]), UUID(bytes=position[_TIME_BYTES:]))
+    return ["grants", tenant, json.dumps([whose, search.state, search.requested_by, key, search.purpose_code])]

@@ -30,11 +30,12 @@ LONGEST_AHEAD = 366 * 86400
 
 
 def request_grant(ports: Ports, caller: Caller, request: RequestGrant) -> Grant:
-    """Ask for the release of keys; as many others must approve as the tenant's policy says.
+    """Ask for the release of keys to who holds the key that the request was proved with.
 
-    Raises NotFound if one of the keys is not the tenant's, RequestInvalid if one is named
-    twice or the beginning is too far away, AccessDenied (by the policy, too), Conflict if
-    labels fit no key or too many, Unavailable.
+    As many others must approve as the tenant's policy says.
+    Raises ProofNeeded without a proof, NotFound if one of the keys is not the tenant's,
+    RequestInvalid if one is named twice or the beginning is too far away, AccessDenied (by the
+    policy, too), Conflict if labels fit no key or too many, Unavailable.
     """
     if len(set(request.key_ids)) != len(request.key_ids):
         raise RequestInvalid("key_ids names a key twice")
@@ -42,6 +43,7 @@ def request_grant(ports: Ports, caller: Caller, request: RequestGrant) -> Grant:
     if request.not_before is not None and request.not_before > attempt.now + LONGEST_AHEAD:
         raise RequestInvalid("not_before is more than a year away")
     with deciding(attempt) as session:
+        require(policy.decide_proven(caller))
         present = policy_in_force(session, caller.tenant)
         wish = Wish(request.purpose_code, request.valid_for, request.uses)
         require(grant_policy.decide_request(caller, wish, present.policy))
@@ -149,6 +151,7 @@ def new_grant_row(row_id: UUID, caller: Caller, purpose_code: PurposeCode, purpo
         not_before=None,
         decided_by=None,
         expires_at=None,
+        jkt=None if caller.proof is None else caller.proof.jkt,
         break_glass=False,
         approvals=[],
     )

@@ -1,4 +1,4 @@
-"""Keys: create, bind to the photo, read, suspend."""
+"""Keys: create, bind to the photo, read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from faceseal.keytransport import KEY_BYTES, creation_info, seal_key
-from faceseal.wire import BindKey, CreateKey, KeyCreated, KeyInfo, KeyPage, KeyState
+from faceseal.wire import BindKey, CreateKey, KeyCreated, KeyInfo, KeyPage, KeyState, SearchKeys
 from keyserver import audit, keywrap, policy
 from keyserver.actions import Action
 from keyserver.audit import Outcome
@@ -16,8 +16,10 @@ from keyserver.errors import RequestInvalid
 from keyserver.policy import Caller, Reason
 from keyserver.service.deciding import Attempt, Refused, deciding, require
 from keyserver.service.facts import key_facts, key_info
+from keyserver.service.pages import Place
 from keyserver.service.ports import Ports
-from keyserver.store import queries
+from keyserver.store import keysearch, photo_hashes, queries
+from keyserver.store.keysearch import KeyFilter
 from keyserver.store.tables import KeyRow
 
 UNUSABLE_RECIPIENT = "recipient is not a usable X25519 public key"
@@ -53,6 +55,7 @@ def create_key(ports: Ports, caller: Caller, request: CreateKey) -> KeyCreated:
             wrapped=keywrap.wrap_image_key(kek, image_key, key_id, ports.random),
         )
         session.add(row)
+        keysearch.add_labels(session, row)
         audit.append(session, replace(attempt.entry(Outcome.ALLOWED), key_id=key_id, kek_epoch=wrapping.epoch))
     return KeyCreated(key=key_info(row), sealed_key=sealed_key)
 
@@ -64,39 +67,39 @@ def bind_key(ports: Ports, caller: Caller, key_id: UUID, request: BindKey) -> Ke
     """
     attempt = Attempt(ports, caller, Action.BIND_KEY, ports.clock(), key_id)
     with deciding(attempt) as session:
-        row = _visible(queries.key_for_change(session, key_id), caller)
+        row = visible_key(queries.key_for_change(session, key_id), caller)
         require(policy.decide_bind(caller, key_facts(row), request.sealed_digest))
         if row.sealed_digest is None:
             row.sealed_digest = request.sealed_digest
+            if request.perceptual_hash is not None:
+                photo_hashes.add_hash(session, row.id, row.tenant, request.perceptual_hash)
             audit.append(session, replace(attempt.entry(Outcome.ALLOWED), sealed_digest=request.sealed_digest))
     return key_info(row)
 
 
-def list_keys(ports: Ports, caller: Caller) -> KeyPage:
-    """The tenant's newest keys.  Raises AccessDenied, Unavailable."""
+def list_keys(ports: Ports, caller: Caller, search: SearchKeys) -> KeyPage:
+    """The tenant's keys that fit, newest first, a page of them.
+
+    Raises RequestInvalid if the cursor was made for another question, AccessDenied, Unavailable.
+    """
     with deciding(Attempt(ports, caller, Action.READ_KEYS, ports.clock()), writes=False) as session:
-        return KeyPage(keys=[key_info(row) for row in queries.newest_keys(session, caller.tenant)])
+        question = ("keys", caller.tenant, search.model_dump_json(exclude={"cursor", "limit"}))
+        behind = None if search.cursor is None else ports.cursors.decode(search.cursor, question)
+        wanted = KeyFilter(
+            search.labels(), search.state, search.created_by, search.created_after, search.created_before
+        )
+        place = None if behind is None else (behind.at, behind.id)
+        # One more than asked for tells whether anything follows.
+        rows = keysearch.search_keys(session, caller.tenant, wanted, place, search.limit + 1)
+        page, last = rows[: search.limit], rows[search.limit - 1] if len(rows) > search.limit else None
+        following = None if last is None else ports.cursors.encode(Place(last.created_at, last.id), question)
+        return KeyPage(keys=[key_info(row) for row in page], next=following)
 
 
 def get_key(ports: Ports, caller: Caller, key_id: UUID) -> KeyInfo:
     """Raises NotFound, AccessDenied, Unavailable."""
     with deciding(Attempt(ports, caller, Action.READ_KEYS, ports.clock(), key_id), writes=False) as session:
-        return key_info(_visible(queries.key(session, key_id), caller))
-
-
-def suspend_key(ports: Ports, caller: Caller, key_id: UUID) -> KeyInfo:
-    """Nobody is given the key from now on; a suspended key stays suspended.
-
-    Raises NotFound, AccessDenied, Conflict if the key is past suspending, Unavailable.
-    """
-    attempt = Attempt(ports, caller, Action.REVOKE_KEY, ports.clock(), key_id)
-    with deciding(attempt) as session:
-        row = _visible(queries.key_for_change(session, key_id), caller)
-        require(policy.decide_suspension(key_facts(row)))
-        if row.state is KeyState.ACTIVE:
-            row.state = KeyState.SUSPENDED
-            audit.append(session, attempt.entry(Outcome.ALLOWED))
-    return key_info(row)
+        return key_info(visible_key(queries.key(session, key_id), caller))
 
 
 def require_known(session: Session, caller: Caller, key_ids: list[UUID]) -> None:
@@ -105,7 +108,8 @@ def require_known(session: Session, caller: Caller, key_ids: list[UUID]) -> None
         raise Refused(Reason.KEY_UNKNOWN)
 
 
-def _visible(row: KeyRow | None, caller: Caller) -> KeyRow:
+def visible_key(row: KeyRow | None, caller: Caller) -> KeyRow:
+    """The row, if it exists as far as the caller is concerned.  Raises Refused."""
     if row is None:
         raise Refused(Reason.KEY_UNKNOWN)
     require(policy.decide_key_access(caller, key_facts(row)))

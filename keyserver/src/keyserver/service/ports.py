@@ -8,9 +8,10 @@ from uuid import UUID
 
 from keyserver.audit import LogSigner
 from keyserver.keywrap import Random, Root
-from keyserver.service.cursor import Cursors
+from keyserver.service.pages import Cursors
 from keyserver.store.database import Database
 from keyserver.tokens import AccessVerifier, BuiltinIssuer
+from keyserver.tokens.nonces import Nonces
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,11 @@ class Ports:
     """Whole seconds since 1970-01-01 UTC."""
     new_id: Callable[[], UUID]
     random: Random
+    nonces: Nonces
+    external_url: str | None
+    """What clients see in place of this server's own address; None: they see that one."""
     cursors: Cursors
+    destruction_wait: int
+    """Seconds between the decision to destroy a key and its destruction."""
     on_break_glass: Callable[[str], None] = lambda _tenant: None
     """Called with the tenant whenever somebody has broken the glass, for whoever counts."""

@@ -2,9 +2,9 @@
 
 Releases that are asked for at the same time share a transaction (see `combining`), in
 which each is decided by itself.  Order (the caller is already authenticated):
-1. scope and recipient are looked at: a spoiled request costs no use, and tells nothing about the grant;
+1. scope, proof and recipient are looked at: a spoiled request costs no use, and tells nothing about the grant;
 2. the grant's token is this server's, in time, and of the right type;
-3. grants and keys are loaded and locked, and policy decides on their present state;
+3. proofs are remembered, grants and keys are loaded and locked, and policy decides on their present state;
 4. in the same transaction keys are opened, uses taken, and an entry appended for each, allowed or not;
 5. the transaction is durably committed;
 6. only then do the sealed keys and the receipts leave.
@@ -26,13 +26,24 @@ from keyserver.actions import Action
 from keyserver.audit import Appended, Entry, Outcome
 from keyserver.errors import RequestInvalid, WrapBroken
 from keyserver.policy import Caller, Reason
+from keyserver.proof import Proof
 from keyserver.service.combining import Combining
-from keyserver.service.deciding import Attempt, Broken, Refused, answer_to, refused_entry, require, require_scope
+from keyserver.service.deciding import (
+    Attempt,
+    Broken,
+    Refused,
+    answer_to,
+    refused_entry,
+    require,
+    require_proof,
+    require_scope,
+)
 from keyserver.service.events import Happening, announce
 from keyserver.service.facts import grant_facts, key_facts
 from keyserver.service.keys import UNUSABLE_RECIPIENT
 from keyserver.service.ports import Ports
 from keyserver.store import queries
+from keyserver.store.replay import remember_proofs
 from keyserver.store.tables import GrantRow, KekRow, KeyRow
 from keyserver.tokens import GrantClaims, TokenRefused
 
@@ -42,6 +53,7 @@ class Asked:
     """One release that is asked for.  claims: of the grant's token, or why it does not count."""
 
     attempt: Attempt
+    proof: Proof
     key_id: UUID
     recipient: bytes
     claims: GrantClaims | TokenRefused
@@ -67,26 +79,33 @@ class Releases:
         """One use of a grant: the image key, sealed to the recipient, with the proof that it is on record.
 
         Raises AccessDenied whatever the reason, NotFound if the key is not the tenant's,
-        RequestInvalid for an unusable recipient, Unavailable if nothing could be recorded.
+        ProofNeeded if the request came without a proof, RequestInvalid for an unusable recipient,
+        Unavailable if nothing could be recorded.
         """
         now = self._ports.clock()
         claims = _grant_claims(self._ports, request.grant, now)
         grant_id = claims.grant_id if isinstance(claims, GrantClaims) else None
         attempt = Attempt(self._ports, caller, Action.RELEASE, now, key_id, grant_id)
         require_scope(attempt)
+        proof = require_proof(attempt)
         _require_usable(request.recipient)
-        outcome = self._combining.run(Asked(attempt, key_id, request.recipient, claims))
+        outcome = self._combining.run(Asked(attempt, proof, key_id, request.recipient, claims))
         if isinstance(outcome, Released):
             return outcome
         raise answer_to(outcome)
 
     def _release_all(self, asked: Sequence[Asked]) -> list[Released | Refused | Broken]:
         with self._ports.database.writing() as session:
+            proofs = [(one.proof.jkt, one.proof.jti) for one in asked]
+            new = remember_proofs(session, proofs, self._ports.clock())
             claims = [one.claims for one in asked if isinstance(one.claims, GrantClaims)]
             grants = queries.grants_for_change(session, {found.grant_id for found in claims})
             keys = queries.keys_for_release(session, {one.key_id for one in asked})
             keks = queries.keks_of(session, keys.values())
-            outcomes = [_decided(one, grants, keys, keks, self._ports) for one in asked]
+            outcomes = [
+                _decided(one, grants, keys, keks, self._ports) if unused else Refused(Reason.PROOF_REPLAYED)
+                for one, unused in zip(asked, new, strict=True)
+            ]
             announce(session, self._ports, [given.happening for given in outcomes if isinstance(given, Given)])
             appended = audit.append_all(
                 session, [_entry(one, outcome) for one, outcome in zip(asked, outcomes, strict=True)]
@@ -116,6 +135,8 @@ def _decided(
         grant = grants.get(one.claims.grant_id)
         if grant is None or (one.claims.sub, one.claims.tenant) != (grant.requested_by, grant.tenant):
             raise Refused(Reason.GRANT_TOKEN_REFUSED, "no such grant")
+        if grant.jkt is not None and one.claims.jkt != grant.jkt:
+            raise Refused(Reason.GRANT_TOKEN_REFUSED, "binding")
         key = keys.get(one.key_id)
         if key is None:
             raise Refused(Reason.KEY_UNKNOWN)

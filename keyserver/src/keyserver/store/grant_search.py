@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, literal, select, tuple_
+from sqlalchemy import ColumnElement, and_, func, literal, not_, or_, select, tuple_
 from sqlalchemy.orm import Session, selectinload
 
 from faceseal.wire import GrantState, PurposeCode
@@ -27,25 +27,18 @@ class GrantFilter:
     purpose_code: PurposeCode | None = None
 
 
-@dataclass(frozen=True)
-class Place:
-    """A grant's place in the order: the page begins behind it."""
-
-    requested_at: int
-    grant_id: UUID
-
-
 def search_grants(
-    session: Session, wanted: GrantFilter, after: Place | None, limit: int, most_keys: int
+    session: Session, wanted: GrantFilter, before: tuple[int, UUID] | None, limit: int, most_keys: int
 ) -> tuple[Sequence[GrantRow], bool]:
     """At most `limit` grants with, all together, at most `most_keys` keys; and whether there are more.
 
+    They come from behind the place `before` (time of the request, id) on.
     One grant is found even if it alone has more keys.
     """
     count = select(func.count()).where(GrantKeyRow.grant_id == GrantRow.id).correlate(GrantRow).scalar_subquery()
     found = select(GrantRow.id, count).where(*_conditions(wanted))
-    if after is not None:
-        behind = tuple_(literal(after.requested_at), literal(after.grant_id, GrantRow.id.type))
+    if before is not None:
+        behind = tuple_(literal(before[0]), literal(before[1], GrantRow.id.type))
         found = found.where(tuple_(GrantRow.requested_at, GrantRow.id) < behind)
     newest = found.order_by(GrantRow.requested_at.desc(), GrantRow.id.desc()).limit(limit + 1)
     sizes = [(row[0], row[1]) for row in session.execute(newest)]
@@ -83,12 +76,14 @@ def _conditions(wanted: GrantFilter) -> list[ColumnElement[bool]]:
 
 def _in_state(now: int) -> Mapping[GrantState, ColumnElement[bool]]:
     """As `keyserver.policy.grant_state` has it."""
-    approved = GrantRow.state == GrantState.APPROVED
+    bound = GrantRow.jkt.is_not(None)
+    approved, pending = GrantRow.state == GrantState.APPROVED, GrantRow.state == GrantState.PENDING
+    used_up, over = GrantRow.uses_left <= 0, GrantRow.expires_at <= now
     return {
-        GrantState.PENDING: GrantRow.state == GrantState.PENDING,
+        GrantState.PENDING: and_(pending, bound),
         GrantState.DENIED: GrantRow.state == GrantState.DENIED,
         GrantState.REVOKED: GrantRow.state == GrantState.REVOKED,
-        GrantState.EXHAUSTED: and_(approved, GrantRow.uses_left <= 0),
-        GrantState.EXPIRED: and_(approved, GrantRow.uses_left > 0, GrantRow.expires_at <= now),
-        GrantState.APPROVED: and_(approved, GrantRow.uses_left > 0, GrantRow.expires_at > now),
+        GrantState.EXHAUSTED: and_(approved, bound, used_up),
+        GrantState.EXPIRED: or_(and_(or_(approved, pending), not_(bound)), and_(approved, not_(used_up), over)),
+        GrantState.APPROVED: and_(approved, bound, not_(used_up), not_(over)),
     }

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from sqlalchemy import insert, select, tuple_
+from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
+from keyserver.store.bulk import insert_rows
 from keyserver.store.tables import EntryRow, LogRow, NodeRow
 
 _BATCH = 1000
@@ -32,10 +33,9 @@ def nodes(session: Session, wanted: Collection[tuple[int, int]]) -> Mapping[tupl
 
 def add(session: Session, first: int, new: Sequence[str], hashes: Mapping[tuple[int, int], bytes]) -> None:
     """Insert leaves, from number `first` on, and hashes by (level, position)."""
-    entries = [{"entry_index": index, "leaf": leaf} for index, leaf in enumerate(new, start=first)]
-    found = [{"level": level, "position": position, "hash": value} for (level, position), value in hashes.items()]
-    session.execute(insert(EntryRow), entries)
-    session.execute(insert(NodeRow), found)
+    insert_rows(session, EntryRow, ("entry_index", "leaf"), list(enumerate(new, start=first)))
+    found = [(level, position, value) for (level, position), value in hashes.items()]
+    insert_rows(session, NodeRow, ("level", "position", "hash"), found)
 
 
 def leaves(session: Session, size: int) -> Iterator[str]:

@@ -10,10 +10,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from uuid import UUID
 
 from sqlalchemy import case, func, select, tuple_
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from faceseal.wire import KeyState
-from keyserver.store.tables import GrantRow, KekRow, KeyRow, TenantRow
+from keyserver.store.tables import GrantRow, KekRow, KeyLabelRow, KeyRow, TenantRow
 
 PAGE = 100
 
@@ -70,7 +70,9 @@ def keys_with_labels(session: Session, tenant: str, labels: Mapping[str, str], l
     """Ids of the tenant's keys that carry each of the labels and are not destroyed, oldest first, at most `limit`."""
     found = select(KeyRow.id).where(KeyRow.tenant == tenant, KeyRow.state != KeyState.DESTROYED)
     for name, value in labels.items():
-        found = found.where(KeyRow.labels[name].as_string() == value)
+        label = aliased(KeyLabelRow)
+        matching = (label.tenant == tenant) & (label.name == name) & (label.value == value)
+        found = found.join(label, (label.key_id == KeyRow.id) & matching)
     return session.scalars(found.order_by(KeyRow.id).limit(limit)).all()
 
 
@@ -96,6 +98,16 @@ def grants_for_change(session: Session, grant_ids: Collection[UUID]) -> dict[UUI
         return {}
     found = select(GrantRow).where(GrantRow.id.in_(grant_ids)).order_by(GrantRow.id).with_for_update()
     return {row.id: row for row in session.scalars(found)}
+
+
+def due_keys_for_change(session: Session, now: int, limit: int) -> Sequence[KeyRow]:
+    """Keys scheduled for destruction whose time is over at `now` (seconds since 1970), by id, locked."""
+    due = select(KeyRow).where(
+        KeyRow.state == KeyState.DESTRUCTION_SCHEDULED,
+        KeyRow.destruction_due_at <= now,
+        KeyRow.destroyed_at.is_(None),
+    )
+    return session.scalars(due.order_by(KeyRow.id).limit(limit).with_for_update()).all()
 
 
 def kek_for_wrapping(session: Session, tenant: str) -> KekRow | None:

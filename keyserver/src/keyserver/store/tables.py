@@ -23,6 +23,7 @@ from sqlalchemy import (
     Text,
     Uuid,
     false,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
@@ -50,6 +51,10 @@ def _state(states: type[StrEnum]) -> Enum:
 def _one_of(states: Iterable[StrEnum]) -> CheckConstraint:
     allowed = ", ".join(f"'{state.value}'" for state in states)
     return CheckConstraint(f"state IN ({allowed})", name="state")
+
+
+def _index_where(condition: str, *columns: str) -> Index:
+    return Index(None, *columns, postgresql_where=text(condition), sqlite_where=text(condition))
 
 
 _STORED_GRANT_STATES = (GrantState.PENDING, GrantState.APPROVED, GrantState.DENIED, GrantState.REVOKED)
@@ -85,7 +90,10 @@ class KeyRow(Base):
     __table_args__ = (
         ForeignKeyConstraint(["tenant", "kek_epoch"], ["keks.tenant", "keks.epoch"]),
         _one_of(KeyState),
+        CheckConstraint("destroyed_at IS NULL OR length(wrapped) = 0", name="destroyed"),
         Index(None, "tenant", "created_at", "id"),
+        _index_where("sealed_digest IS NOT NULL", "tenant", "sealed_digest"),
+        _index_where("destruction_due_at IS NOT NULL AND destroyed_at IS NULL", "destruction_due_at"),
     )
 
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
@@ -98,6 +106,38 @@ class KeyRow(Base):
     kek_epoch: Mapped[int] = mapped_column(Integer)
     suite: Mapped[str] = mapped_column(String(16))
     wrapped: Mapped[bytes] = mapped_column(LargeBinary)
+    """Empty once destroyed."""
+    destruction_due_at: Mapped[int | None] = mapped_column(BigInteger)
+    destroyed_at: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class KeyLabelRow(Base):
+    """One of a key's labels, to search by; `KeyRow.labels` has them all.  In the index keys lie in a page's order."""
+
+    __tablename__ = "key_labels"
+    __table_args__ = (Index(None, "tenant", "name", "value", "created_at", "key_id"),)
+
+    key_id: Mapped[UUID] = mapped_column(ForeignKey("image_keys.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    value: Mapped[str] = mapped_column(String(64))
+    tenant: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    """The key's."""
+
+
+class PhotoHashRow(Base):
+    """The perceptual hash (64 bits) of the photo that a key is bound to, in four bands; see `photo_hashes`."""
+
+    __tablename__ = "photo_hashes"
+    __table_args__ = tuple(Index(None, "tenant", f"band_{number}") for number in range(4))
+
+    key_id: Mapped[UUID] = mapped_column(ForeignKey("image_keys.id"), primary_key=True)
+    tenant: Mapped[str] = mapped_column(String(64))
+    band_0: Mapped[int] = mapped_column(Integer)
+    """The first 16 bits."""
+    band_1: Mapped[int] = mapped_column(Integer)
+    band_2: Mapped[int] = mapped_column(Integer)
+    band_3: Mapped[int] = mapped_column(Integer)
 
 
 class GrantRow(Base):
@@ -120,6 +160,8 @@ class GrantRow(Base):
     uses_left: Mapped[int] = mapped_column(Integer)
     decided_by: Mapped[str | None] = mapped_column(String(200))
     expires_at: Mapped[int | None] = mapped_column(BigInteger)
+    jkt: Mapped[str | None] = mapped_column(String(43))
+    """Thumbprint of the requester's key (RFC 7638); None in rows from before grants were bound to keys."""
 
     # With defaults in the database: servers of the revision before go on inserting without them.
     purpose_code: Mapped[PurposeCode] = mapped_column(_state(PurposeCode), server_default=PurposeCode.OTHER.value)

@@ -6,7 +6,9 @@ Rules (RFC 8725), beside those of `keyserver.tokens.jws`:
 2. `kid` names one of this issuer's keys; a token without it was made before keys had names,
    and is checked with the oldest;
 3. issuer and audience are this server's, and the time is within [nbf, exp);
-4. every claim is required, but for `roles`, and no other is allowed.
+4. every claim but `cnf` and `roles` is required and no other is allowed;
+5. an access token with `cnf` counts for who proved to hold that key, one without as a bearer
+   token, and neither for the other (RFC 9449, sections 7.1 and 7.2).
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from uuid import UUID
 import jwt
 
 from faceseal.wire import Scope
-from keyserver.tokens.claims import MAX_LIFETIME, AccessClaims, Claims, GrantClaims
+from keyserver.tokens.claims import MAX_LIFETIME, AccessClaims, Claims, GrantClaims, confirmation
 from keyserver.tokens.jws import Algorithm, parse_compact, verify_signature
 from keyserver.tokens.refusal import Refusal, TokenRefused
 from keyserver.tokens.signingkeys import SigningKeys
@@ -52,8 +54,12 @@ class BuiltinIssuer:
         now: int,
         lifetime: int,
         roles: frozenset[str] = frozenset(),
+        jkt: str | None = None,
     ) -> str:
-        """An access token.  Raises ValueError if a claim is not one that `verify_access` takes."""
+        """An access token, bound to the key of thumbprint `jkt` if there is one.
+
+        Raises ValueError if a claim is not one that `verify_access` takes.
+        """
         _check_lifetime(lifetime)
         claims = AccessClaims(
             iss=self.name,
@@ -66,11 +72,23 @@ class BuiltinIssuer:
             exp=now + lifetime,
             scope=" ".join(sorted(scopes)),
             roles=sorted(roles) or None,
+            cnf=confirmation(jkt),
         )
         return self._sign(claims, ACCESS_TYPE)
 
-    def issue_grant(self, grant_id: UUID, requester: str, tenant: str, approved_at: int, expires_at: int) -> str:
-        """The token of an approved grant; the same arguments give the same token until the key is rotated."""
+    def issue_grant(
+        self,
+        grant_id: UUID,
+        requester: str,
+        tenant: str,
+        approved_at: int,
+        expires_at: int,
+        jkt: str | None = None,
+    ) -> str:
+        """The token of an approved grant, bound to the requester's key of thumbprint `jkt`.
+
+        The same arguments give the same token until the issuer's key is rotated.
+        """
         _check_lifetime(expires_at - approved_at)
         claims = GrantClaims(
             iss=self.name,
@@ -81,15 +99,22 @@ class BuiltinIssuer:
             iat=approved_at,
             nbf=approved_at,
             exp=expires_at,
+            cnf=confirmation(jkt),
         )
         return self._sign(claims, GRANT_TYPE)
 
-    def verify_access(self, token: str, now: int) -> AccessClaims:
-        """Raises TokenRefused."""
-        return self._verify(token, ACCESS_TYPE, AccessClaims, now)
+    def verify_access(self, token: str, now: int, proven_key: str | None = None) -> AccessClaims:
+        """`proven_key` is the thumbprint of the key that a token of the scheme DPoP was proved with.
+
+        Raises TokenRefused.
+        """
+        claims = self._verify(token, ACCESS_TYPE, AccessClaims, now)
+        if claims.jkt != proven_key:
+            raise TokenRefused(Refusal.BINDING)
+        return claims
 
     def verify_grant(self, token: str, now: int) -> GrantClaims:
-        """Raises TokenRefused."""
+        """Raises TokenRefused.  Which key the grant is bound to is for the release to compare."""
         return self._verify(token, GRANT_TYPE, GrantClaims, now)
 
     def _sign(self, claims: Claims, kind: str) -> str:

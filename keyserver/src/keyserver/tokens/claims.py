@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from faceseal.wire import Identifier, Role, Scope, ShortText, Timestamp
+from faceseal.wire import Identifier, Role, Scope, ShortText, Thumbprint, Timestamp
 from keyserver.policy import Caller
 
 TENANT_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
@@ -26,8 +26,16 @@ def _known_scopes(text: str) -> str:
     return text
 
 
+class Confirmation(BaseModel):
+    """The key that a token is bound to (RFC 7800, section 3; RFC 9449, section 6.1)."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+    jkt: Thumbprint
+
+
 class Claims(BaseModel):
-    """What both kinds share; every claim is required, and no other is allowed."""
+    """What both kinds share; every claim but `cnf` is required, and no other is allowed."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 
@@ -39,6 +47,17 @@ class Claims(BaseModel):
     iat: Timestamp
     nbf: Timestamp
     exp: Timestamp
+    cnf: Confirmation | None = None
+
+    @property
+    def jkt(self) -> str | None:
+        """Thumbprint of the key that the token is bound to, if it is."""
+        return None if self.cnf is None else self.cnf.jkt
+
+
+def confirmation(jkt: str | None) -> Confirmation | None:
+    """The claim for this thumbprint.  Raises ValueError if it is none."""
+    return None if jkt is None else Confirmation(jkt=jkt)
 
 
 class AccessClaims(Claims):

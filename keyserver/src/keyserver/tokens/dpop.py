@@ -18,14 +18,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from faceseal.wire import Digest, Timestamp, decode_base64url
-from keyserver.errors import Unauthenticated
+from keyserver.errors import ProofNeeded
+from keyserver.proof import Proof
 from keyserver.tokens.nonces import Nonces
 from keyserver.tokens.proofkey import ProofKey, parse_proof_key
 from keyserver.tokens.strictjson import parse_json
@@ -39,7 +39,10 @@ _TYPE = "dpop+jwt"
 
 
 class ProofRefusal(StrEnum):
-    """Why a proof does not count.  For the log and for tests; outside, only NONCE shows."""
+    """Why a proof does not count.  For the log and for tests; outside, only NONCE shows apart from the others."""
+
+    MISSING = "missing"
+    SEVERAL = "several"
 
     MALFORMED = "malformed"
     HEADER = "header"
@@ -55,22 +58,12 @@ class ProofRefusal(StrEnum):
     """All else was right: the client may try again with a fresh nonce (RFC 9449, section 9)."""
 
 
-class ProofRefused(Unauthenticated):
+class ProofRefused(ProofNeeded):
     """The proof does not count; `why` is for the log."""
 
     def __init__(self, why: ProofRefusal) -> None:
         super().__init__("the DPoP proof does not count")
         self.why = why
-
-
-@dataclass(frozen=True)
-class Proof:
-    """What a proof that counts leaves behind."""
-
-    jkt: str
-    """Thumbprint of its key (RFC 7638)."""
-    jti: str
-    iat: int
 
 
 class _Claims(BaseModel):

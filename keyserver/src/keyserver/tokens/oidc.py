@@ -6,7 +6,8 @@
    issuer's clock may be ahead of ours by `CLOCK_SKEW` for `nbf` and `iat`, never for `exp`;
 3. tenant and scopes are what the operator's rules make of the claims, nothing else;
 4. the subject gets the issuer's prefix, so that no two issuers speak of the same person;
-5. a token that is bound to a key (`cnf`) counts only for who proved to hold that key.
+5. a token that is bound to a key (`cnf`) counts only for who proved to hold that key, and one
+   that is not counts only as a bearer token.
 
 Claims that are not asked about are ignored, as RFC 7519, section 4, wants.
 """
@@ -56,7 +57,7 @@ class OidcIssuer:
     def verify(self, jws: Jws, payload: Mapping[str, object], now: int, proven_key: str | None) -> Caller:
         """The caller whom the token speaks for; `payload` is that of `jws`, parsed.
 
-        `proven_key` is the thumbprint of the key that the request was proved to come from.
+        `proven_key` is the thumbprint of the key that a token of the scheme DPoP was proved with.
         Raises TokenRefused; KeysPending, which is one, if the issuer's keys are on their way.
         """
         if jws.typ not in self.config.token_types or jws.algorithm not in self.config.algorithms:
@@ -127,8 +128,9 @@ def _words(payload: Mapping[str, object], claim: ClaimPath) -> list[str]:
 
 
 def _check_binding(payload: Mapping[str, object], proven_key: str | None) -> None:
-    """RFC 9449, section 6: a token bound to a key is no bearer token.  Other bindings cannot be checked here."""
-    if "cnf" in payload and (proven_key is None or payload["cnf"] != {"jkt": proven_key}):
+    """RFC 9449, sections 7.1 and 7.2: a bound token is no bearer token.  Other bindings cannot be checked here."""
+    bound = "cnf" in payload
+    if bound != (proven_key is not None) or (bound and payload["cnf"] != {"jkt": proven_key}):
         raise TokenRefused(Refusal.BINDING)
 
 

@@ -19,6 +19,8 @@ from jwt.algorithms import get_default_algorithms
 from faceseal.wire import decode_base64url
 from keyserver.tokens.thumbprint import thumbprint
 
+ALGORITHMS = ("EdDSA", "ES256")
+"""Those of the keys that are taken; EdDSA is Ed25519 here."""
 _COORDINATE_BYTES = 32
 _ALGORITHMS = get_default_algorithms()
 _ED25519_PRIME = (1 << 255) - 19

@@ -27,7 +27,7 @@ class Refusal(StrEnum):
     TENANT = "tenant"
     SCOPES = "scopes"
     BINDING = "binding"
-    """The token is bound to a key, and possession of this key was not proved."""
+    """The token is bound to a key and possession of this key was not proved, or the reverse."""
 
 
 class TokenRefused(Unauthenticated):

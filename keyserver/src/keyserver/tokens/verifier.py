@@ -43,8 +43,8 @@ class AccessVerifier:
     def verify(self, token: str, now: int, proven_key: str | None = None) -> Caller:
         """Whom the token speaks for.  Never waits.
 
-        `proven_key` is the thumbprint (RFC 7638) of the key that the request was proved to come
-        from, if it was: a token that is bound to a key counts for no other.
+        `proven_key` is the thumbprint (RFC 7638) of the key that a token of the scheme DPoP was
+        proved with, and None for a bearer token: a token counts either way, never both.
 
         Raises TokenRefused; KeysPending, which is one, if the same call may succeed soon.
         """
@@ -57,7 +57,7 @@ class AccessVerifier:
             raise TokenRefused(Refusal.CLAIMS)
         name = payload.get("iss")
         if name == self._builtin.name:
-            caller = self._builtin.verify_access(token, now).caller()
+            caller = self._builtin.verify_access(token, now, proven_key).caller()
             if caller.subject.startswith(self._prefixes):
                 raise TokenRefused(Refusal.SUBJECT)
             return caller

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from faceseal.anonymizer.drawing import Choice, Draw, draw_best, origins
 from faceseal.anonymizer.identity import IdentityGuard
+from faceseal.anonymizer.placing import Placed
 from faceseal.anonymizer.sealed import Pixels
 from faceseal.envelope.header import FaceRecord
 from faceseal.errors import FaceTooAlike, FidelityTooLow
@@ -68,7 +70,7 @@ class Attempt:
 
 
 def best_attempts(
-    pixels: Pixels, records: dict[int, FaceRecord], exchange: Exchange, key: ImageKey, demands: Demands
+    placed: Mapping[int, Placed], exchange: Exchange, key: ImageKey, demands: Demands
 ) -> dict[int, Attempt]:
     """The best attempt for each face of one layer.
 
@@ -78,8 +80,8 @@ def best_attempts(
     Raises FaceTooAlike or FidelityTooLow.
     """
     best: dict[int, Attempt] = {}
-    rounds = dict.fromkeys(records, 0)
-    pending = dict(zip(records, origins(pixels, list(records.values()), key, exchange), strict=True))
+    rounds = dict.fromkeys(placed, 0)
+    pending = dict(zip(placed, origins(list(placed.values()), key, exchange), strict=True))
     for _ in range(demands.profile.attempts):
         drawn = draw_best(list(pending.values()), exchange, demands.choice)
         for draw in drawn:

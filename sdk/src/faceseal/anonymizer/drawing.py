@@ -6,7 +6,6 @@ part of the nonce that the inversion depends on stays as it is.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 from collections.abc import Sequence
@@ -16,9 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from faceseal.anonymizer.identity import IdentityGuard
+from faceseal.anonymizer.placing import Placed, stream_key
 from faceseal.anonymizer.sealed import Pixels
 from faceseal.envelope.header import NONCE_BYTES, PUBLIC_NONCE_BYTES, FaceRecord
-from faceseal.faces.square import FaceSquare
 from faceseal.imagekey import ImageKey
 
 if TYPE_CHECKING:
@@ -68,10 +67,10 @@ class Draw:
     rounds: int = 1
 
 
-def origins(pixels: Pixels, records: Sequence[FaceRecord], key: ImageKey, exchange: Exchange) -> list[Origin]:
+def origins(placed: Sequence[Placed], key: ImageKey, exchange: Exchange) -> list[Origin]:
     """What faces of a photo are drawn from: inverts them, in one batch."""
-    faces = [face_at(pixels, record, key) for record in records]
-    return [Origin(r, f, key, n) for r, f, n in zip(records, faces, exchange.noise(faces), strict=True)]
+    noise = exchange.noise([one.face for one in placed])
+    return [Origin(one.record, one.face, key, found) for one, found in zip(placed, noise, strict=True)]
 
 
 def draw_best(sources: Sequence[Origin], exchange: Exchange, choice: Choice) -> list[Draw]:
@@ -130,29 +129,4 @@ def _redrawn(record: FaceRecord) -> FaceRecord:
 
 
 def _under(source: Origin, record: FaceRecord) -> Face:
-    return replace(source.face, stream_key=_stream_key(source.key, record))
-
-
-def face_at(pixels: Pixels, record: FaceRecord, key: ImageKey, *, recoded: bool = False) -> Face:
-    """What the generator works on: the record's face square of a photo, with what the key makes of its nonce."""
-    from faceseal.exchange import Face
-
-    square = square_of(record)
-    return Face(
-        square=square.crop(pixels),
-        mask=record.mask,
-        inside=square.inside(pixels.shape[1], pixels.shape[0]),
-        landmarks=record.landmarks,
-        stream_key=_stream_key(key, record),
-        public_seed=hashlib.sha256(b"faceseal/1 public noise" + record.nonce[:PUBLIC_NONCE_BYTES]).digest(),
-        recoded=recoded,
-    )
-
-
-def _stream_key(key: ImageKey, record: FaceRecord) -> bytes:
-    return key.derive(b"faceseal/1 noise map", salt=record.nonce)
-
-
-def square_of(face: FaceRecord) -> FaceSquare:
-    """Where the record's face square lies."""
-    return FaceSquare(face.x, face.y, face.cell)
+    return replace(source.face, stream_key=stream_key(source.key, record))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from faceseal.anonymizer.layers import masked_pixels
+from faceseal.anonymizer.placing import masked_pixels
 from faceseal.anonymizer.sealed import Pixels, SealedContent
 from faceseal.envelope import capsule as capsules
 from faceseal.envelope.header import FaceRecord, Header

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from faceseal.anonymizer.resized import brought_back
 from faceseal.envelope import png
 from faceseal.envelope.header import Header, parse_header, pixel_digest
 from faceseal.errors import SealedFileError
@@ -103,8 +104,8 @@ def read_sealed(content: bytes, name: str = "the file", header: bytes | None = N
     """Take a sealed file apart, strictly; `header` replaces the file's own.
 
     With `header`, a photo that was resized on its way (same shape, by a factor from 1/4 to
-    4) is brought back to the header's size first, by Lanczos resampling: what comes of it is
-    a likeness, and `SealedContent.intact` is False.  A photo with a header of its own must
+    4) is brought back to the header's size first (see `faceseal.anonymizer.resized`): what
+    comes of it is a likeness, and `SealedContent.intact` is False.  A photo with a header of its own must
     have the size that this states.
 
     Raises NotSealed, SealedFileError or PhotoError.
@@ -122,8 +123,7 @@ def read_sealed(content: bytes, name: str = "the file", header: bytes | None = N
                 f"{printable(name)} is {width}x{height} px, its header says {parsed.width}x{parsed.height}; "
                 "bring it back to that size first"
             )
-        whole = Image.fromarray(pixels).resize((parsed.width, parsed.height), Image.Resampling.LANCZOS)
-        pixels = np.array(whole, dtype=np.uint8)
+        pixels = brought_back(pixels, parsed.width, parsed.height)
     return SealedContent(pixels, parsed, chunks.header, chunks.capsule, photo.color_profile, detached)
 
 

@@ -32,8 +32,10 @@ from faceseal.envelope.header import (
 from faceseal.errors import NoFaceFound, PhotoError
 from faceseal.faces.detector import detect_faces
 from faceseal.faces.lips import find_lips
+from faceseal.faces.neighbours import parted_masks
 from faceseal.faces.square import FaceSquare, face_mask, place_square
 from faceseal.imagekey import KeySource
+from faceseal.perceptual import perceptual_hash
 from faceseal.photo import MAXIMUM_BYTES, Photo, decode_photo, read_photo
 from faceseal.profiles import DEFAULT, Profile
 
@@ -105,7 +107,7 @@ def anonymize(
     content = png.embed(encode_png(pixels, picture.color_profile), header_bytes, box)
     if len(content) > MAXIMUM_BYTES:
         raise PhotoError(f"the sealed photo would pass {MAXIMUM_BYTES >> 20} MiB; shrink the photo first")
-    keys.bind(key.key_id, header.pixel_digest)
+    keys.bind(key.key_id, header.pixel_digest, perceptual_hash(pixels))
     return Sealed(content, pixels, header, header_bytes, tuple(attempts))
 
 
@@ -119,15 +121,18 @@ class _Found:
 
 
 def _find_faces(pixels: Pixels) -> list[_Found]:
-    """All faces; one that reaches into the photo with less than a cell has nothing to replace."""
+    """All faces; of one that reaches into the photo with less than a cell, nothing is replaced."""
     height, width, _ = pixels.shape
+    landmarks = [face.landmarks for face in detect_faces(pixels)]
+    squares = [place_square(points, width, height) for points in landmarks]
+    masks = [
+        face_mask(points, square) & square.inside(width, height) & ~square.rim(width, height)
+        for points, square in zip(landmarks, squares, strict=True)
+    ]
     found = []
-    for face in detect_faces(pixels):
-        square = place_square(face.landmarks, width, height)
-        mask = face_mask(face.landmarks, square) & square.inside(width, height) & ~square.rim(width, height)
+    for points, square, mask in zip(landmarks, squares, parted_masks(squares, masks, landmarks), strict=True):
         if mask.any():
-            landmarks = np.concatenate([face.landmarks, find_lips(pixels, face.landmarks)])
-            placed = (landmarks - [square.x, square.y]) / square.cell
+            placed = (np.concatenate([points, find_lips(pixels, points)]) - [square.x, square.y]) / square.cell
             found.append(_Found(square, mask, quantize_landmarks(placed)))
     if not found:
         raise NoFaceFound("no face was found in the photo, so there is nothing to anonymize")

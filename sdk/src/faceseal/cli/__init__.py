@@ -7,7 +7,9 @@ import sys
 import typer
 
 from faceseal.cli import photos
+from faceseal.cli.clientkey import client_key
 from faceseal.cli.console import run
+from faceseal.cli.finding import find
 from faceseal.cli.grants import grants_app
 from faceseal.cli.keys import keys_app
 from faceseal.cli.linkage import linkage
@@ -24,8 +26,10 @@ app.command()(photos.anonymize)
 app.command()(photos.restore)
 app.command()(photos.inspect)
 app.command()(photos.verify)
+app.command()(find)
 app.add_typer(keys_app, name="keys")
 app.add_typer(grants_app, name="grants")
+app.command("client-key")(client_key)
 app.command()(train)
 app.command()(train_lips)
 app.command()(evaluate)

@@ -172,6 +172,7 @@ def _print_grant(grant: wire.Grant, as_json: bool) -> None:
             ("purpose code", grant.purpose_code.value),
             ("reference", grant.reference or "-"),
             ("by", grant.requested_by),
+            ("client key", grant.jkt or "-"),
             ("requested", utc(grant.requested_at)),
             ("approvals", _approvals(grant)),
             ("decided by", grant.decided_by or "-"),

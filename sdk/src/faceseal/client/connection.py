@@ -3,7 +3,7 @@
 1. https only, except for loopback hosts; certificates are verified, redirects never followed;
 2. no answer is read further than `wire.MAX_RESPONSE_BYTES`, nor waited for longer than `timeout`;
 3. status, content type and body must be what the protocol says, or it is `ServerMisbehaved`;
-4. the token goes into one header and nowhere else.
+4. the token goes into one header and nowhere else; proofs are made as `credentials` says.
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ from __future__ import annotations
 import ipaddress
 import ssl
 import time
+from collections.abc import Callable
 from typing import Literal
 
 import httpx
 
 from faceseal import wire
+from faceseal.client.credentials import Credentials
 from faceseal.client.deadline import Deadline
+from faceseal.client.dpop import DpopKey
 from faceseal.client.parse import Model, parse_message
 from faceseal.client.refusal import refusal
 from faceseal.errors import KeySourceError, ServerMisbehaved, ServerUnavailable
@@ -31,9 +34,20 @@ _KEEP_ALIVE = 4.0
 
 
 class Connection:
-    """A key server's base URL, a bearer token, and at most one open connection."""
+    """A key server's base URL, an access token, and at most one open connection.
 
-    def __init__(self, url: str, token: str, timeout: float, transport: httpx.BaseTransport | None) -> None:
+    `own_key` gives the client's key, when it is first needed; `clock`: seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        timeout: float,
+        transport: httpx.BaseTransport | None,
+        own_key: Callable[[], DpopKey],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         base, loopback = _server_url(url)
         if not 0 < timeout <= LONGEST_TIMEOUT:
             raise KeySourceError(f"the timeout must be more than 0 and at most {LONGEST_TIMEOUT:g} seconds")
@@ -41,6 +55,7 @@ class Connection:
             raise KeySourceError("the token for the key server is empty, too long, or not one word of plain ASCII")
         self.url = str(base).rstrip("/")
         self._timeout = timeout
+        self._credentials = Credentials(token, own_key, clock)
         self._deadline = Deadline()
         limits = httpx.Limits(max_connections=1, keepalive_expiry=_KEEP_ALIVE)
         if transport is None and loopback:
@@ -52,7 +67,6 @@ class Connection:
             timeout=timeout,
             follow_redirects=False,
             headers={
-                "authorization": f"Bearer {token}",
                 "accept": "application/json, application/problem+json",
                 # A compressed answer could unpack to any size.
                 "accept-encoding": "identity",
@@ -64,6 +78,10 @@ class Connection:
         """Close the connection."""
         self._client.close()
 
+    def prove(self) -> str:
+        """Let every request from now on prove the client's key; its thumbprint.  Raises ClientKeyError."""
+        return self._credentials.prove()
+
     def get(self, path: str, answer: type[Model]) -> Model:
         """GET; tried again twice if the connection fails."""
         return self._perform("GET", path, None, 200, answer, retries=GET_RETRIES)
@@ -71,7 +89,7 @@ class Connection:
     def send(
         self, method: Literal["POST", "PUT"], path: str, body: wire.Message | None, status: int, answer: type[Model]
     ) -> Model:
-        """POST or PUT, once; `status` is the one that means success."""
+        """POST or PUT, once, and once more if only the nonce was wrong; `status` is the one that means success."""
         return self._perform(method, path, body, status, answer, retries=0)
 
     def _perform(
@@ -90,16 +108,12 @@ class Connection:
 
     def _exchange(self, method: str, path: str, body: wire.Message | None, status: int, answer: type[Model]) -> Model:
         content = None if body is None else body.model_dump_json().encode()
-        with self._client.stream(
-            method,
-            self.url + path,
-            content=content,
-            headers={} if content is None else {"content-type": "application/json"},
-            extensions={"trace": self._deadline.trace},
-        ) as response:
-            data = self._read(response)
+        response, data = self._round_trip(method, path, content)
+        if self._credentials.asked_for_nonce(response):
+            response, data = self._round_trip(method, path, content)
         if response.status_code != status:
-            raise refusal(self.url, response.status_code, _media_type(response), data)
+            challenge = response.headers.get("www-authenticate", "")
+            raise refusal(self.url, response.status_code, _media_type(response), data, challenge)
         if _media_type(response) != "application/json":
             raise ServerMisbehaved(f"the key server at {self.url} did not answer with JSON; check the URL")
         try:
@@ -109,6 +123,17 @@ class Connection:
                 f"the key server at {self.url} sent something else than its protocol allows ({cause}); "
                 "check that it fits this version of faceseal"
             ) from None
+
+    def _round_trip(self, method: str, path: str, content: bytes | None) -> tuple[httpx.Response, bytes]:
+        url = self.url + path
+        headers = self._credentials.headers(method, url)
+        if content is not None:
+            headers["content-type"] = "application/json"
+        with self._client.stream(
+            method, url, content=content, headers=headers, extensions={"trace": self._deadline.trace}
+        ) as response:
+            self._credentials.learn(response)
+            return response, self._read(response)
 
     def _read(self, response: httpx.Response) -> bytes:
         if response.headers.get("content-encoding", "identity") != "identity":

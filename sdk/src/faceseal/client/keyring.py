@@ -64,18 +64,30 @@ class LocalKeyring:
 
     def create(self) -> ImageKey:
         """A new image key, stored before this returns."""
-        with self._locked():
-            keyring = self._read() if self.path.exists() else self._empty()
-            cipher = self._cipher(keyring)
-            if len(keyring.keys) >= MAX_KEYS:
-                raise KeyringError(f"{self.path} holds {MAX_KEYS} keys, which is all it can; begin another keyring")
-            key = ImageKey(uuid4(), secrets.token_bytes(IMAGE_KEY_BYTES))
-            entry = seal_entry(cipher, _nonce(), key.key_id, key.secret, None, int(time.time()))
-            self._write(keyring.model_copy(update={"keys": [*keyring.keys, entry]}))
+        (key,) = self.create_keys(1)
         return key
 
-    def bind(self, key_id: UUID, sealed_digest: bytes) -> None:
-        """Tie the key to a photo; once.  Raises also KeyringError if it is tied to another."""
+    def create_keys(self, count: int) -> list[ImageKey]:
+        """New image keys, all stored before this returns, or none."""
+        if count < 1:
+            raise KeyringError("at least one key can be created")
+        with self._locked():
+            keyring = self._read() if self.path.exists() else self._empty()
+            cipher, now = self._cipher(keyring), int(time.time())
+            if len(keyring.keys) + count > MAX_KEYS:
+                raise KeyringError(
+                    f"{self.path} holds {len(keyring.keys)} keys, and {MAX_KEYS} is all it can; begin another keyring"
+                )
+            keys = [ImageKey(uuid4(), secrets.token_bytes(IMAGE_KEY_BYTES)) for _ in range(count)]
+            entries = [seal_entry(cipher, _nonce(), key.key_id, key.secret, None, now) for key in keys]
+            self._write(keyring.model_copy(update={"keys": [*keyring.keys, *entries]}))
+        return keys
+
+    def bind(self, key_id: UUID, sealed_digest: bytes, perceptual_hash: bytes | None = None) -> None:  # noqa: ARG002
+        """Tie the key to a photo; once.  Raises also KeyringError if it is tied to another.
+
+        The perceptual hash is not kept: no key is looked up by photo here.
+        """
         with self._locked():
             keyring = self._read()
             cipher, entry = self._cipher(keyring), self._entry(keyring, key_id)

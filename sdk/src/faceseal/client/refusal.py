@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from faceseal import wire
+from faceseal.client.credentials import NONCE_WANTED, PROOF_REFUSED
 from faceseal.client.parse import parse_message
 from faceseal.errors import (
     AccessDenied,
@@ -19,8 +20,8 @@ _BUSY = frozenset({429, 502, 503, 504})
 """May come from a proxy in front of the server, and then without a problem document."""
 
 
-def refusal(url: str, status: int, media_type: str, body: bytes) -> KeySourceError:
-    """The error to raise for an answer that is not the expected success.
+def refusal(url: str, status: int, media_type: str, body: bytes, challenge: str = "") -> KeySourceError:
+    """The error to raise for an answer that is not the expected success; `challenge` is its `WWW-Authenticate`.
 
     Only an RFC 9457 problem document speaks for the key server; any other page with, say,
     status 404 means that something else listens at `url`.
@@ -32,6 +33,16 @@ def refusal(url: str, status: int, media_type: str, body: bytes) -> KeySourceErr
     problem = _problem(status, media_type, body)
     if problem is None:
         return ServerMisbehaved(f"{url} answered HTTP {status} in a way that no key server does; check the URL")
+    if status == 401 and NONCE_WANTED in challenge:
+        return ServerMisbehaved(
+            f"the key server at {url} does not take the nonces that it gives; "
+            "its operator must give all replicas the same nonce.key"
+        )
+    if status == 401 and PROOF_REFUSED in challenge:
+        return AccessDenied(
+            "the key server does not accept the proof of this client's key; check this machine's clock, "
+            f"and that the server knows itself as {url} (KEYSERVER_EXTERNAL_URL)"
+        )
     if status == 401:
         return AccessDenied("the key server does not accept the token: it is wrong, expired or for another server")
     if status == 403:

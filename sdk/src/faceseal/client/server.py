@@ -6,25 +6,26 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import TypeVar
+from typing import TypeVar, Unpack
 from urllib.parse import urlencode
 from uuid import UUID
 
 import httpx
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from faceseal import translog, wire
+from faceseal.client.batches import create_batches
+from faceseal.client.clientkey import own_key
 from faceseal.client.connection import Connection
+from faceseal.client.dpop import DpopKey
 from faceseal.client.granttoken import as_grant_id, grant_id_of
+from faceseal.client.keysearch import Wanted, look_up, search
 from faceseal.client.receipt import verify_continues, verify_receipt
-from faceseal.errors import AccessDenied, RequestRejected, ServerMisbehaved
+from faceseal.client.request import protocol_request as _request
+from faceseal.errors import AccessDenied, ServerMisbehaved
 from faceseal.imagekey import ImageKey
 from faceseal.keytransport import creation_info, open_key, release_info
 from faceseal.policywire import PolicyInfo
-
-Request = TypeVar("Request", bound=wire.Message)
 
 _CLOCKS_DIFFER = 60
 """Seconds; nearer to a grant's beginning than this, the server is asked."""
@@ -41,13 +42,16 @@ _NOT_APPROVED = {
 class KeyServer:
     """A `KeySource` over HTTP (see `faceseal.wire` for the protocol).  For one thread at a time.
 
-    `url` is https, or http on this machine itself; `token` is a bearer access token; `timeout`
-    limits each call as a whole, in seconds.  With `log_key` (a verifier key, or its text) every
-    release must prove that it is in the audit log, or the key is not used.
+    `url` is https, or http on this machine itself; `token` is an access token, bound to the client's
+    key or not; `timeout` limits each call as a whole, in seconds.  Grants are bound to the client's
+    key when they are requested, and used with it: `client_key`, or else the user's own one, which
+    is made when it is first needed (see `faceseal.client.clientkey`).  With `log_key` (a verifier
+    key, or its text) every release must prove that it is in the audit log, or the key is not used.
 
     Every method raises: ServerUnavailable (no answer, or not in time), ServerMisbehaved (an
     answer outside the protocol), AccessDenied (401 and 403), UnknownKey (404), RequestRejected
-    (409, 413, 422, and requests that the protocol does not allow); the constructor raises
+    (409, 413, 422, and requests that the protocol does not allow), ClientKeyError (the client's key
+    is needed and cannot be had, or is not the one that the token is bound to); the constructor raises
     KeySourceError if the settings make no sense and TransparencyError for a malformed `log_key`.
     """
 
@@ -58,10 +62,12 @@ class KeyServer:
         token: str,
         log_key: translog.VerifierKey | str | None = None,
         timeout: float = 10.0,
+        client_key: DpopKey | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._log_key = translog.VerifierKey.parse(log_key) if isinstance(log_key, str) else log_key
-        self._connection = Connection(url, token, timeout, transport)
+        own = own_key if client_key is None else lambda: client_key
+        self._connection = Connection(url, token, timeout, transport, own)
         self._checkpoint: translog.Checkpoint | None = None
         self.last_receipt: wire.Receipt | None = None
         """The receipt of the latest release; kept also if it proved wrong, as evidence."""
@@ -89,9 +95,22 @@ class KeyServer:
         answer = self._connection.send("POST", "/v1/keys", request, 201, wire.KeyCreated)
         return ImageKey(answer.key.id, open_key(answer.sealed_key, private, creation_info(answer.key.id)))
 
-    def bind(self, key_id: UUID, sealed_digest: bytes) -> None:
-        """Tie the key to a photo; RequestRejected if it is tied to another."""
-        request = _request(wire.BindKey, sealed_digest=sealed_digest)
+    def create_keys(
+        self, count: int, labels: Mapping[str, str] | Sequence[Mapping[str, str]] | None = None
+    ) -> list[ImageKey]:
+        """New image keys, all under the same labels or each under its own; a round trip for every 1,000 of them.
+
+        If one of several round trips fails, the keys of those before it stay on the server unused.
+        """
+        each = labels if isinstance(labels, Sequence) else [labels or {}] * count
+        return create_batches(self._connection, each, count)
+
+    def bind(self, key_id: UUID, sealed_digest: bytes, perceptual_hash: bytes | None = None) -> None:
+        """Tie the key to a photo; RequestRejected if it is tied to another.
+
+        perceptual_hash: 8 bytes, by which the key is found when the photo has lost its metadata.
+        """
+        request = _request(wire.BindKey, sealed_digest=sealed_digest, perceptual_hash=perceptual_hash)
         info = self._connection.send("PUT", f"/v1/keys/{key_id}/sealed", request, 200, wire.KeyInfo)
         if _about(info, key_id).sealed_digest != sealed_digest:
             raise ServerMisbehaved("the key server did not bind the key to this photo; ask its operator")
@@ -104,6 +123,7 @@ class KeyServer:
         """
         if grant is None:
             raise AccessDenied(f"this key needs a grant; ask for one: faceseal grants request {key_id} --purpose TEXT")
+        self._connection.prove()
         grant_id, token = self._resolve(grant)
         private = X25519PrivateKey.generate()
         recipient = private.public_key().public_bytes_raw()
@@ -142,12 +162,38 @@ class KeyServer:
         return _about(self._connection.get(f"/v1/keys/{key_id}", wire.KeyInfo), key_id)
 
     def list_keys(self) -> Sequence[wire.KeyInfo]:
-        """The keys that the token may see."""
+        """The newest keys that the token may see, at most 100."""
         return self._connection.get("/v1/keys", wire.KeyPage).keys
 
+    def search_keys(self, labels: Mapping[str, str] | None = None, **wanted: Unpack[Wanted]) -> Iterator[wire.KeyInfo]:
+        """All keys that fit, newest first, read a page at a time; see `keysearch.Wanted`."""
+        return search(self._connection, labels or {}, wanted)
+
+    def look_up(
+        self, *, sealed_digest: bytes | None = None, perceptual_hash: bytes | None = None
+    ) -> list[wire.KeyMatch]:
+        """The keys that a photo with this digest (32 bytes), or about this hash (8 bytes), may be sealed with."""
+        return look_up(self._connection, sealed_digest, perceptual_hash)
+
     def revoke_key(self, key_id: UUID) -> wire.KeyInfo:
-        """From the next request on, the key is not released any more."""
-        return _about(self._connection.send("POST", f"/v1/keys/{key_id}/revoke", None, 200, wire.KeyInfo), key_id)
+        """From the next request on, the key is not released any more; the older name of `suspend_key`."""
+        return self._change_key(key_id, "revoke")
+
+    def suspend_key(self, key_id: UUID) -> wire.KeyInfo:
+        """From the next request on, the key is not released any more, until it is resumed."""
+        return self._change_key(key_id, "suspend")
+
+    def resume_key(self, key_id: UUID) -> wire.KeyInfo:
+        """A suspended key is released again."""
+        return self._change_key(key_id, "resume")
+
+    def schedule_destruction(self, key_id: UUID) -> wire.KeyInfo:
+        """From the next request on, the key is not released; after the server's waiting period it is destroyed."""
+        return self._change_key(key_id, "schedule-destruction")
+
+    def cancel_destruction(self, key_id: UUID) -> wire.KeyInfo:
+        """The key is kept, suspended; RequestRejected once its time is over."""
+        return self._change_key(key_id, "cancel-destruction")
 
     def request_grant(
         self,
@@ -161,12 +207,14 @@ class KeyServer:
         valid_for: int = 86400,
         not_before: int | None = None,
     ) -> wire.Grant:
-        """Ask for keys by their ids, or for those that carry all the labels when the grant is approved.
+        """Ask for keys, to be released to this client: by their ids, or those that carry all the labels
+        when the grant is approved.
 
         Each use releases one key.  `purpose` says in words what for, and may be left out for
         another `purpose_code` than other; `valid_for` counts seconds from the approval, or
         from `not_before` (seconds since 1970) if that is later.
         """
+        self._connection.prove()
         request = _request(
             wire.RequestGrant,
             key_ids=list(key_ids),
@@ -202,11 +250,11 @@ class KeyServer:
         while True:
             page = self._connection.get(f"/v1/grants?{urlencode(query)}", wire.GrantPage)
             yield from page.grants
-            if page.cursor is None:
+            if page.next is None:
                 return
-            if page.cursor == query.get("cursor"):
+            if page.next == query.get("cursor"):
                 raise ServerMisbehaved("the key server sends the same page again and again; ask its operator")
-            query["cursor"] = page.cursor
+            query["cursor"] = page.next
 
     def policy(self) -> PolicyInfo:
         """What grants that are requested now have to keep to; for administrators."""
@@ -223,6 +271,9 @@ class KeyServer:
     def revoke_grant(self, grant_id: UUID) -> wire.Grant:
         """From the next request on, an approved grant releases nothing any more."""
         return self._decide(grant_id, "revoke")
+
+    def _change_key(self, key_id: UUID, verb: str) -> wire.KeyInfo:
+        return _about(self._connection.send("POST", f"/v1/keys/{key_id}/{verb}", None, 200, wire.KeyInfo), key_id)
 
     def _decide(self, grant_id: UUID, verb: str) -> wire.Grant:
         return _about(self._connection.send("POST", f"/v1/grants/{grant_id}/{verb}", None, 200, wire.Grant), grant_id)
@@ -243,6 +294,11 @@ class KeyServer:
         if answer.not_before is not None and time.time() < answer.not_before - _CLOCKS_DIFFER:
             begins = datetime.fromtimestamp(answer.not_before, UTC).isoformat()
             raise AccessDenied(f"the grant {own} begins at {begins}; try again then")
+        if answer.jkt not in (None, self._connection.prove()):
+            raise AccessDenied(
+                f"the grant {own} belongs to the client that requested it, with the key {answer.jkt}; "
+                "restore there, or request another from here"
+            )
         try:
             if grant_id_of(answer.token) != own:
                 raise ValueError
@@ -258,16 +314,3 @@ def _about(answer: Described, asked: UUID) -> Described:
     if answer.id != asked:
         raise ServerMisbehaved("the key server answered about something else than was asked for; ask its operator")
     return answer
-
-
-def _mistake(problem: ErrorDetails) -> str:
-    """The field; or, where fields do not fit each other, our own words about it."""
-    return str(problem["loc"][0]) if problem["loc"] else problem["msg"].removeprefix("Value error, ")
-
-
-def _request(model: type[Request], **fields: object) -> Request:
-    try:
-        return model(**fields)
-    except ValidationError as error:
-        wrong = sorted({_mistake(problem) for problem in error.errors(include_input=False, include_url=False)})
-        raise RequestRejected(f"the key server's protocol does not allow this: {', '.join(wrong)}") from None

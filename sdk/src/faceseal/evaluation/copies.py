@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from faceseal.anonymizer.attempts import Demands
-from faceseal.anonymizer.drawing import draw_best, face_at, origins, square_of
+from faceseal.anonymizer.drawing import draw_best, origins
 from faceseal.anonymizer.generator import exchange_with, matching_model
-from faceseal.anonymizer.layers import layers
+from faceseal.anonymizer.placing import place_face, square_of
 from faceseal.anonymizer.restoring import grey
 from faceseal.anonymizer.sealed import SealedContent
 from faceseal.envelope.header import FaceRecord
@@ -33,17 +33,16 @@ def restore_copies(
     header = contents[0].header
     exchange = exchange_with(matching_model(model, header.model_digest), header.solver, header.keyed_map)
     photos = [content.pixels for content in contents]
-    for layer in reversed(layers(header.faces)):
-        records = [header.faces[index] for index in layer]
-        faces = [
-            face_at(photo, record, key, recoded=not content.intact)
-            for photo, key, content in zip(photos, keys, contents, strict=True)
-            for record in records
-        ]
-        squares = iter(_restore_faces(faces, exchange))
-        for copy in range(len(photos)):
-            for record in records:
-                photos[copy] = square_of(record).paste(photos[copy], next(squares), record.mask)
+    records = header.faces
+    faces = [
+        place_face(content.pixels, records, index, key, recoded=not content.intact).face
+        for content, key in zip(contents, keys, strict=True)
+        for index in range(len(records))
+    ]
+    squares = iter(_restore_faces(faces, exchange))
+    for copy in range(len(photos)):
+        for record in records:
+            photos[copy] = square_of(record).paste(photos[copy], next(squares), record.mask)
     return [grey(photo) if header.grayscale else photo for photo in photos]
 
 
@@ -71,6 +70,7 @@ def anonymize_with(
     As `anonymize` does, but for restoring; and what a guard among `demands` finds too alike
     in every round is taken nevertheless.
     """
-    (source,) = origins(original, [record], draw(), exchange)
+    key = draw()
+    (source,) = origins([place_face(original, [record], 0, key)], key, exchange)
     made = draw_best([replace(source, key=draw()) for _ in range(count)], exchange, demands.choice)
     return [square_of(record).paste(original, one.square, record.mask) for one in made]

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
 from faceseal.anonymizer.attempts import decibel
-from faceseal.anonymizer.drawing import square_of
-from faceseal.anonymizer.layers import masked_pixels
+from faceseal.anonymizer.placing import masked_pixels, square_of
 from faceseal.envelope.header import FaceRecord
 
 Pixels = NDArray[np.uint8]

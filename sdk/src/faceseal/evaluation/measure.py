@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from faceseal.anonymizer.drawing import square_of
 from faceseal.anonymizer.identity import IdentityGuard
+from faceseal.anonymizer.placing import square_of
 from faceseal.envelope.header import FaceRecord
 from faceseal.errors import FaceTooAlike, FidelityTooLow, NoFaceFound, PhotoError
 from faceseal.evaluation.appearance import landmark_distance, main_face, mouth_gap, pose_difference, same_place

@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 
 from faceseal.anonymizer.attempts import decibel
-from faceseal.anonymizer.drawing import face_at
 from faceseal.anonymizer.generator import exchange_with
+from faceseal.anonymizer.placing import place_face
 from faceseal.errors import FaceTooAlike, FidelityTooLow, NoFaceFound, PhotoError
 from faceseal.evaluation.appearance import landmark_distance, main_face, same_place
 from faceseal.evaluation.fidelity import Fidelity, fidelity
@@ -189,7 +189,7 @@ def _reached(trial: Trial, face: DetectedFace, profile: Profile, model: Model) -
 
 def _carried(trial: Trial, profile: Profile, model: Model) -> float:
     """The latent depends on the square alone, so any key and map will do."""
-    face = face_at(trial.original, trial.record, new_key())
+    face = place_face(trial.original, [trial.record], 0, new_key()).face
     inside = face.masked_pixels
     carried = exchange_with(model, profile.solver, 0).carried(face)
     return decibel(face.square[inside], carried[inside])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import laplace
 
-from faceseal.anonymizer.drawing import square_of
+from faceseal.anonymizer.placing import square_of
 from faceseal.envelope.header import FaceRecord
 from faceseal.evaluation.fidelity import LUMA
 from faceseal.evaluation.versions import Pixels

@@ -43,7 +43,7 @@ class MemoryKeys:
         self.held[key.key_id] = key
         return key
 
-    def bind(self, key_id: UUID, sealed_digest: bytes) -> None:
+    def bind(self, key_id: UUID, sealed_digest: bytes, perceptual_hash: bytes | None = None) -> None:
         """Nothing to remember."""
 
     def release(self, key_id: UUID, grant: str | None) -> ImageKey:  # noqa: ARG002
