@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import subprocess
@@ -90,7 +91,11 @@ def test_from_init_to_a_proved_release_and_a_clean_end(
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=15) == 0
     output, errors = process.communicate()
-    assert (output, errors) == ("", "")
+    assert output == ""
+    logged = [json.loads(line) for line in errors.splitlines()]
+    assert {line["logger"] for line in logged} == {"keyserver.requests"}
+    assert len(logged) == 5
+    assert token not in errors
 
 
 def test_a_taken_port_is_one_line(server: tuple[subprocess.Popen[str], str], tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import time
 
 from fastapi import FastAPI
 from starlette.datastructures import MutableHeaders
@@ -10,13 +11,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from keyserver import problems
 from keyserver.body_limit import BodyLimit
+from keyserver.limits import Limits
+from keyserver.middleware.admission import Admission, Admitted
+from keyserver.middleware.observed import Observed
 from keyserver.routes import ROUTERS
 from keyserver.service.ports import Ports
+from keyserver.service.readiness import Readiness
 from keyserver.service.release import Releases
 
 
-def create_app(ports: Ports, max_body_bytes: int) -> FastAPI:
+def create_app(ports: Ports, max_body_bytes: int, limits: Limits | None = None) -> FastAPI:
     """The key server's API on these ports."""
+    limits = limits or Limits()
     app = FastAPI(
         title="faceseal key server",
         summary="Keeps wrapped image keys, decides on restore grants, and writes an audit log.",
@@ -27,17 +33,16 @@ def create_app(ports: Ports, max_body_bytes: int) -> FastAPI:
     )
     app.state.ports = ports
     app.state.releases = Releases(ports)
+    app.state.admission = Admission(limits.requests_at_once, limits.request_seconds)
+    app.state.readiness = Readiness(ports, time.monotonic)
     for router in ROUTERS:
         app.include_router(router)
-    app.add_api_route("/healthz", _health, summary="Whether the server answers", tags=["health"])
     problems.install(app)
     app.add_middleware(BodyLimit, limit=max_body_bytes)
+    app.add_middleware(Admitted, admission=app.state.admission)
     app.add_middleware(NoStore)
+    app.add_middleware(Observed)
     return app
-
-
-def _health() -> dict[str, str]:
-    return {"status": "ok"}
 
 
 class NoStore:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from keyserver.problems import too_large
@@ -24,7 +25,11 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         declared = Headers(scope=scope).get("content-length", "0")
-        body = await self._read(receive) if declared.isdecimal() and int(declared[:20]) <= self._limit else None
+        try:
+            body = await self._read(receive) if declared.isdecimal() and int(declared[:20]) <= self._limit else None
+        except ClientDisconnect:
+            # Half a request is none, and nobody is there to be told.
+            return
         if body is None:
             await too_large(self._limit)(scope, receive, send)
             return
@@ -39,6 +44,8 @@ class BodyLimit:
         body = bytearray()
         while True:
             message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
             body += message.get("body", b"")
             if len(body) > self._limit:
                 return None

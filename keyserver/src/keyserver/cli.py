@@ -10,6 +10,7 @@ import re
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -56,17 +57,30 @@ def init(data: Data = None, tenant: Tenant = "default") -> None:
 def serve(data: Data = None, host: str = "127.0.0.1", port: int = 8480) -> None:
     """Answer requests until SIGTERM; print one line when ready.  TLS is a proxy's task."""
     # Imported here: no other command needs the web framework.
-    from keyserver import serving
+    from keyserver import logs, metrics, serving
     from keyserver.app import create_app
+    from keyserver.serving import Patience
 
     settings = _settings(data)
+    logs.configure(settings.log_level)
     ports = installation.open_ports(settings)
     ports.verifier.warm(ports.clock())
-    with serving.bind(host, port) as listening:
+    with ExitStack() as stack:
+        stack.callback(ports.database.close)
+        if settings.metrics_listen is not None:
+            stack.callback(metrics.serve(settings.metrics_listen, ports.database))
+        listening = stack.enter_context(serving.bind(host, port))
         address = f"[{host}]" if ":" in host else host
         line = f"keyserver listens on http://{address}:{listening.getsockname()[1]}"
-        serving.run(create_app(ports, settings.max_body_bytes), listening, lambda: print(line, flush=True))
-    ports.database.close()
+        application = create_app(ports, settings.max_body_bytes, settings.limits)
+        stack.callback(application.state.readiness.close)
+        serving.run(
+            application,
+            listening,
+            lambda: print(line, flush=True),
+            Patience.of(settings),
+            application.state.admission.stop,
+        )
 
 
 @app.command()

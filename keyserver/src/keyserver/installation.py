@@ -79,7 +79,7 @@ def open_ports(settings: Settings, clock: Callable[[], int] | None = None) -> Po
     """
     if settings.database_url is None and not settings.database_file.exists():
         raise SetupError(f"there is no key server in {settings.data}; run: keyserver init --data {settings.data}")
-    database = Database(settings.url)
+    database = Database(settings.url, settings.pool)
     if not schema.is_current(database):
         raise SetupError("the database does not have the schema of this version; run: keyserver init")
     root = open_root(settings)

@@ -28,6 +28,8 @@ from keyserver.errors import (
 
 MEDIA_TYPE = "application/problem+json"
 _LONGEST_DETAIL = 500
+RETRY_SECONDS = 1
+"""After which a client may come again."""
 _log = logging.getLogger(__name__)
 
 _KINDS: dict[type[KeyServerError], tuple[int, str, str]] = {
@@ -51,6 +53,11 @@ def problem(status: int, kind: str, title: str, detail: str = "", headers: dict[
 def too_large(limit: int) -> Response:
     """The answer to a body over the limit (bytes)."""
     return problem(413, "too-large", "The request is too large", f"at most {limit} bytes are read")
+
+
+def busy() -> Response:
+    """The answer to whoever finds no place, or whose time is over."""
+    return problem(503, "unavailable", "The server cannot answer now", headers={"Retry-After": str(RETRY_SECONDS)})
 
 
 def install(app: FastAPI) -> None:
@@ -78,6 +85,8 @@ def _on_key_server_error(_request: Request, error: Exception) -> Response:
             if status == HTTPStatus.SERVICE_UNAVAILABLE:
                 _log.error("%s: %s", type(error).__name__, error)
             headers = {"WWW-Authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else None
+            if status == HTTPStatus.SERVICE_UNAVAILABLE:
+                headers = {"Retry-After": str(RETRY_SECONDS)}
             return problem(status, kind, title, str(error) if isinstance(error, _TELLS_DETAIL) else "", headers)
     return _on_bug(_request, error)
 
@@ -98,4 +107,6 @@ def _on_http_exception(_request: Request, error: Exception) -> Response:
 def _on_bug(_request: Request, error: Exception) -> Response:
     # The type alone: a message may quote what it choked on.
     _log.error("unhandled %s", type(error).__name__)
-    return problem(500, "internal", "The server failed")
+    # The middleware that adds it to all other answers is further inside.
+    name = getattr(_request.state, "request_id", None)
+    return problem(500, "internal", "The server failed", headers={"X-Request-Id": name} if name else None)

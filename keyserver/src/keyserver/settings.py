@@ -9,6 +9,8 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from keyserver.keywrap.root import RootKind
+from keyserver.limits import Limits
+from keyserver.store.database import Pool
 
 NAME = "faceseal-keyserver"
 
@@ -48,6 +50,35 @@ class Settings(BaseSettings):
     """A root that has not answered by then does not answer."""
     kek_cache_seconds: int = Field(300, ge=0, le=3600)
     """How long a replica remembers a KEK that a remote root has opened."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    metrics_listen: str | None = Field(None, pattern=r"^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$")
+    """HOST:PORT on which Prometheus is answered, to whoever can reach it; None: nowhere."""
+    database_connections: int = Field(20, ge=2, le=500)
+    """Of this replica."""
+    database_seconds: int = Field(10, ge=1, le=60)
+    """How long anything waits for a connection or a lock."""
+    requests_at_once: int = Field(256, ge=1, le=10_000)
+    """Of this replica; whoever comes above that is answered with 503."""
+    request_seconds: float = Field(30, gt=0, le=300)
+    """A request that takes longer is answered with 503."""
+    max_header_bytes: int = Field(16 * 1024, ge=4096, le=64 * 1024)
+    header_seconds: float = Field(10, gt=0, le=60)
+    """A connection that has not sent a request's head by then is closed."""
+    shutdown_seconds: int = Field(10, ge=0, le=300)
+    """How long requests in progress may take to end after SIGTERM."""
+    trusted_proxies: str = Field("", max_length=2000)
+    """Addresses or networks, with commas, whose X-Forwarded-For counts."""
+
+    @property
+    def limits(self) -> Limits:
+        """How much of everything this replica takes on."""
+        return Limits(requests_at_once=self.requests_at_once, request_seconds=self.request_seconds)
+
+    @property
+    def pool(self) -> Pool:
+        """How many connections to the database, and how patient."""
+        return Pool(self.database_connections, self.database_seconds)
 
     @property
     def url(self) -> str:

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from keyserver import audit, policy
+from keyserver import audit, metrics, policy
 from keyserver.actions import Action
 from keyserver.audit import Entry, Outcome
 from keyserver.errors import AccessDenied, Conflict, KeyServerError, NotFound, Unavailable
@@ -124,3 +124,4 @@ def answer_to(refusal: Refused | Broken) -> KeyServerError:
 def _record(entry: Entry, ports: Ports) -> None:
     with ports.database.writing() as session:
         audit.append(session, entry)
+    metrics.count_decision(entry)

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 
 from faceseal.keytransport import release_info, seal_key
 from faceseal.wire import Receipt, Release, Released
-from keyserver import audit, keywrap, policy
+from keyserver import audit, keywrap, metrics, policy
 from keyserver.actions import Action
 from keyserver.audit import Appended, Entry, Outcome
 from keyserver.errors import RequestInvalid, WrapBroken
@@ -84,10 +84,11 @@ class Releases:
             keys = queries.keys_for_release(session, {one.key_id for one in asked})
             keks = queries.keks_of(session, keys.values())
             outcomes = [_decided(one, grants, keys, keks, self._ports) for one in asked]
-            appended = audit.append_all(
-                session, [_entry(one, outcome) for one, outcome in zip(asked, outcomes, strict=True)]
-            )
+            entries = [_entry(one, outcome) for one, outcome in zip(asked, outcomes, strict=True)]
+            appended = audit.append_all(session, entries)
         # Committed: from here on the releases are on record, and the keys may leave.
+        for entry in entries:
+            metrics.count_decision(entry)
         checkpoint = self._ports.signer.sign(appended[0].checkpoint)
         return [
             Released(key_id=one.key_id, sealed_key=outcome.sealed_key, receipt=_receipt(proved, checkpoint))
