@@ -15,6 +15,7 @@ from keyserver.limits import Limits
 from keyserver.middleware.admission import Admission, Admitted
 from keyserver.middleware.observed import Observed
 from keyserver.routes import ROUTERS
+from keyserver.service.once import Running
 from keyserver.service.ports import Ports
 from keyserver.service.readiness import Readiness
 from keyserver.service.release import Releases
@@ -33,6 +34,7 @@ def create_app(ports: Ports, max_body_bytes: int, limits: Limits | None = None) 
     )
     app.state.ports = ports
     app.state.releases = Releases(ports)
+    app.state.running = Running()
     app.state.admission = Admission(limits.requests_at_once, limits.request_seconds)
     app.state.readiness = Readiness(ports, time.monotonic)
     for router in ROUTERS:

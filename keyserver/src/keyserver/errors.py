@@ -1,6 +1,6 @@
 """One tree of errors: everything that the key server raises on purpose is a `KeyServerError`.
 
-Five of them are answers to a request, and `keyserver.problems` gives each its status and its
+Most of them are answers to a request, and `keyserver.problems` gives each its status and its
 stable problem `type`; `SetupError` is for the operator.  No message holds a key, a token or
 a grant.
 """
@@ -30,6 +30,14 @@ class Conflict(KeyServerError):
 
 class RequestInvalid(KeyServerError):
     """The request itself is wrong."""
+
+
+class KeyReused(KeyServerError):
+    """The Idempotency-Key was used for another request."""
+
+
+class StillRunning(KeyServerError):
+    """The same request, under the same Idempotency-Key, is still being worked on."""
 
 
 class Unavailable(KeyServerError):

@@ -19,9 +19,11 @@ from faceseal.wire import PROBLEM_BASE, Problem
 from keyserver.errors import (
     AccessDenied,
     Conflict,
+    KeyReused,
     KeyServerError,
     NotFound,
     RequestInvalid,
+    StillRunning,
     Unauthenticated,
     Unavailable,
 )
@@ -38,6 +40,8 @@ _KINDS: dict[type[KeyServerError], tuple[int, str, str]] = {
     NotFound: (404, "not-found", "Not found"),
     Conflict: (409, "conflict", "Not possible in the present state"),
     RequestInvalid: (422, "invalid", "The request is not valid"),
+    KeyReused: (422, "idempotency-key-reused", "The Idempotency-Key was used for another request"),
+    StillRunning: (409, "in-progress", "The same request is still being worked on"),
     Unavailable: (503, "unavailable", "The server cannot answer now"),
 }
 _TELLS_DETAIL = (NotFound, Conflict, RequestInvalid)
@@ -70,7 +74,8 @@ def install(app: FastAPI) -> None:
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """OpenAPI's `responses` for these statuses."""
-    titles = {status: title for status, _, title in _KINDS.values()} | {413: "The request is too large"}
+    # Of several with one status, the first is the usual one.
+    titles = {status: title for status, _, title in reversed(_KINDS.values())} | {413: "The request is too large"}
     return {
         status: {"description": titles[status], "content": {MEDIA_TYPE: {"schema": _SCHEMA}}} for status in statuses
     }
@@ -85,7 +90,7 @@ def _on_key_server_error(_request: Request, error: Exception) -> Response:
             if status == HTTPStatus.SERVICE_UNAVAILABLE:
                 _log.error("%s: %s", type(error).__name__, error)
             headers = {"WWW-Authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else None
-            if status == HTTPStatus.SERVICE_UNAVAILABLE:
+            if isinstance(error, Unavailable | StillRunning):
                 headers = {"Retry-After": str(RETRY_SECONDS)}
             return problem(status, kind, title, str(error) if isinstance(error, _TELLS_DETAIL) else "", headers)
     return _on_bug(_request, error)

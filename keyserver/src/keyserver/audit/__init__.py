@@ -9,6 +9,7 @@ from keyserver.audit.log import (
     current_checkpoint,
     prove_consistency,
     prove_inclusion,
+    proved_again,
 )
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "current_checkpoint",
     "prove_consistency",
     "prove_inclusion",
+    "proved_again",
 ]

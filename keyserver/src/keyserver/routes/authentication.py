@@ -14,6 +14,8 @@ from keyserver import problems
 from keyserver.actions import SCOPES, Action
 from keyserver.errors import Unauthenticated
 from keyserver.policy import Caller
+from keyserver.routes.repeatable import asked, once_of, repeatable
+from keyserver.service.once import Once
 from keyserver.service.ports import Ports
 from keyserver.tokens import TokenRefused
 
@@ -24,7 +26,16 @@ _DOCUMENTED_SCHEME = HTTPBearer(bearerFormat="JWT", description="Access token (R
 
 
 class AuthenticatedRoute(APIRoute):
-    """A route that nobody enters without a valid token, not even with a broken body."""
+    """A route that nobody enters without a valid token, not even with a broken body.
+
+    A POST with an Idempotency-Key takes effect once.
+    """
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        acts = [found.dependency for found in options.get("dependencies") or ()]
+        action = next((found.action for found in acts if isinstance(found, Acts)), None)
+        once = repeatable(endpoint, action, options.get("status_code") or 200)
+        super().__init__(path, once if options.get("methods") in (["POST"], {"POST"}) else endpoint, **options)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """See APIRoute."""
@@ -39,9 +50,22 @@ class AuthenticatedRoute(APIRoute):
                 # The word alone: the token itself is nobody's business, and outside all refusals are one.
                 _log.info("access token refused: %s", refusal.why.value)
                 raise
+            once = await once_of(request, request.state.caller)
+            request.state.once = once
+            asked.set(None if once is None else (once, request.app.state.running))
             return await inner(request)
 
         return authenticated
+
+
+class Acts:
+    """A dependency that only says which action a route is for."""
+
+    def __init__(self, action: Action) -> None:
+        self.action = action
+
+    async def __call__(self) -> None:
+        """Nothing is needed."""
 
 
 def _bearer_token(request: Request) -> str:
@@ -62,7 +86,10 @@ def documentation(action: Action, *statuses: int) -> dict[str, Any]:
     scopes = sorted(SCOPES[action])
     return {
         "description": f"Scope: {' or '.join(f'`{scope.value}`' for scope in scopes)}.",
-        "dependencies": [Security(_DOCUMENTED_SCHEME, scopes=[scope.value for scope in scopes])],
+        "dependencies": [
+            Security(_DOCUMENTED_SCHEME, scopes=[scope.value for scope in scopes]),
+            Depends(Acts(action)),
+        ],
         "responses": problems.documented(401, 403, *statuses, 503),
     }
 
@@ -77,5 +104,11 @@ def _caller(request: Request) -> Caller:
     return caller
 
 
+def _once(request: Request) -> Once | None:
+    once: Once | None = request.state.once
+    return once
+
+
+WithOnce = Annotated[Once | None, Depends(_once)]
 WithPorts = Annotated[Ports, Depends(_ports)]
 WithCaller = Annotated[Caller, Depends(_caller)]

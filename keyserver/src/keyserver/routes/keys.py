@@ -8,7 +8,7 @@ from fastapi import Depends, Request
 
 from faceseal.wire import BindKey, CreateKey, Identifier, KeyCreated, KeyInfo, KeyPage, Release, Released
 from keyserver.actions import Action
-from keyserver.routes.authentication import WithCaller, WithPorts, authenticated_router, documentation
+from keyserver.routes.authentication import WithCaller, WithOnce, WithPorts, authenticated_router, documentation
 from keyserver.service import keys
 from keyserver.service.release import Releases
 
@@ -58,6 +58,8 @@ def revoke_key(key_id: Identifier, ports: WithPorts, caller: WithCaller) -> KeyI
 
 
 @router.post("/{key_id}/release", summary="Release a key under a grant", **documentation(Action.RELEASE, 404, 413, 422))
-def release_key(key_id: Identifier, request: Release, releases: WithReleases, caller: WithCaller) -> Released:
+def release_key(
+    key_id: Identifier, request: Release, releases: WithReleases, caller: WithCaller, once: WithOnce
+) -> Released:
     """One use of the grant, with a receipt from the audit log."""
-    return releases.release(caller, key_id, request)
+    return releases.release(caller, key_id, request, once)

@@ -47,6 +47,11 @@ def add(session: Session, first: int, new: Sequence[str], hashes: Mapping[tuple[
     session.execute(insert(NodeRow), found)
 
 
+def leaf(session: Session, index: int) -> str:
+    """The leaf with this number, which there is."""
+    return session.get_one(EntryRow, index).leaf
+
+
 def leaves(session: Session, size: int) -> Iterator[str]:
     """The first `size` leaves in order, read in batches."""
     rows = select(EntryRow.leaf).where(EntryRow.entry_index < size).order_by(EntryRow.entry_index)
