@@ -15,8 +15,10 @@ from keyserver.limits import Limits
 from keyserver.middleware.admission import Admission, Admitted
 from keyserver.middleware.observed import Observed
 from keyserver.routes import ROUTERS
+from keyserver.service.failures import FailedAuthentications
 from keyserver.service.once import Running
 from keyserver.service.ports import Ports
+from keyserver.service.ratelimits import RateLimits
 from keyserver.service.readiness import Readiness
 from keyserver.service.release import Releases
 
@@ -36,6 +38,8 @@ def create_app(ports: Ports, max_body_bytes: int, limits: Limits | None = None) 
     app.state.releases = Releases(ports)
     app.state.running = Running()
     app.state.admission = Admission(limits.requests_at_once, limits.request_seconds)
+    app.state.rates = RateLimits(ports.database, limits.per_client, limits.per_tenant, time.time)
+    app.state.failures = FailedAuthentications(limits.failed_authentications, time.monotonic)
     app.state.readiness = Readiness(ports, time.monotonic)
     for router in ROUTERS:
         app.include_router(router)

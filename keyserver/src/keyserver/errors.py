@@ -40,6 +40,17 @@ class StillRunning(KeyServerError):
     """The same request, under the same Idempotency-Key, is still being worked on."""
 
 
+class TooMany(KeyServerError):
+    """Too many requests of a kind.  `whose` the limit is, the bucket's size, its rate, and seconds to wait."""
+
+    def __init__(self, whose: str, quota: int, per_second: int, wait: int) -> None:
+        super().__init__(f"too many requests: the limit of the {whose}")
+        self.whose = whose
+        self.quota = quota
+        self.per_second = per_second
+        self.wait = wait
+
+
 class Unavailable(KeyServerError):
     """The server cannot answer now; nothing was released."""
 

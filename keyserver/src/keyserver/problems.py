@@ -24,6 +24,7 @@ from keyserver.errors import (
     NotFound,
     RequestInvalid,
     StillRunning,
+    TooMany,
     Unauthenticated,
     Unavailable,
 )
@@ -42,9 +43,10 @@ _KINDS: dict[type[KeyServerError], tuple[int, str, str]] = {
     RequestInvalid: (422, "invalid", "The request is not valid"),
     KeyReused: (422, "idempotency-key-reused", "The Idempotency-Key was used for another request"),
     StillRunning: (409, "in-progress", "The same request is still being worked on"),
+    TooMany: (429, "too-many-requests", "Too many requests"),
     Unavailable: (503, "unavailable", "The server cannot answer now"),
 }
-_TELLS_DETAIL = (NotFound, Conflict, RequestInvalid)
+_TELLS_DETAIL = (NotFound, Conflict, RequestInvalid, TooMany)
 _OTHER_STATUS = {400: "invalid", 404: "not-found", 405: "method-not-allowed", 413: "too-large"}
 
 
@@ -62,6 +64,16 @@ def too_large(limit: int) -> Response:
 def busy() -> Response:
     """The answer to whoever finds no place, or whose time is over."""
     return problem(503, "unavailable", "The server cannot answer now", headers={"Retry-After": str(RETRY_SECONDS)})
+
+
+def rate_headers(error: TooMany) -> dict[str, str]:
+    """What draft-ietf-httpapi-ratelimit-headers says of a limit that is used up."""
+    window = error.quota // error.per_second if error.per_second else 60
+    return {
+        "Retry-After": str(max(1, error.wait)),
+        "RateLimit-Policy": f'"{error.whose}";q={error.quota};w={window}',
+        "RateLimit": f'"{error.whose}";r=0;t={max(1, error.wait)}',
+    }
 
 
 def install(app: FastAPI) -> None:
@@ -92,6 +104,8 @@ def _on_key_server_error(_request: Request, error: Exception) -> Response:
             headers = {"WWW-Authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else None
             if isinstance(error, Unavailable | StillRunning):
                 headers = {"Retry-After": str(RETRY_SECONDS)}
+            if isinstance(error, TooMany):
+                headers = rate_headers(error)
             return problem(status, kind, title, str(error) if isinstance(error, _TELLS_DETAIL) else "", headers)
     return _on_bug(_request, error)
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from keyserver.keywrap.root import RootKind
 from keyserver.limits import Limits
+from keyserver.rates import Rates, parse_rates
 from keyserver.store.database import Pool
 
 NAME = "faceseal-keyserver"
+RatesSetting = Annotated[Rates, NoDecode, BeforeValidator(lambda value: _rates(value))]
+
+
+def _rates(value: object) -> object:
+    return parse_rates(value) if isinstance(value, str) else value
 
 
 class Settings(BaseSettings):
@@ -67,13 +73,25 @@ class Settings(BaseSettings):
     """A connection that has not sent a request's head by then is closed."""
     shutdown_seconds: int = Field(10, ge=0, le=300)
     """How long requests in progress may take to end after SIGTERM."""
+    client_rates: RatesSetting = parse_rates("create=50,release=100,read=100,other=50")
+    """What one client may do in a second on average, by kind; ten seconds' worth at once; 0: no limit."""
+    tenant_rates: RatesSetting = parse_rates("create=500,release=1000,read=1000,other=500")
+    """The same for all clients of a tenant together."""
+    failed_authentications: int = Field(600, ge=0, le=1_000_000)
+    """Tokens that do not count, from one address in a minute; above, that address gets 429.  0: no limit."""
     trusted_proxies: str = Field("", max_length=2000)
     """Addresses or networks, with commas, whose X-Forwarded-For counts."""
 
     @property
     def limits(self) -> Limits:
         """How much of everything this replica takes on."""
-        return Limits(requests_at_once=self.requests_at_once, request_seconds=self.request_seconds)
+        return Limits(
+            requests_at_once=self.requests_at_once,
+            request_seconds=self.request_seconds,
+            per_client=self.client_rates,
+            per_tenant=self.tenant_rates,
+            failed_authentications=self.failed_authentications,
+        )
 
     @property
     def pool(self) -> Pool:

@@ -14,6 +14,7 @@ from keyserver import problems
 from keyserver.actions import SCOPES, Action
 from keyserver.errors import Unauthenticated
 from keyserver.policy import Caller
+from keyserver.routes.limiting import admitted, kind_of
 from keyserver.routes.repeatable import asked, once_of, repeatable
 from keyserver.service.once import Once
 from keyserver.service.ports import Ports
@@ -34,22 +35,30 @@ class AuthenticatedRoute(APIRoute):
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         acts = [found.dependency for found in options.get("dependencies") or ()]
         action = next((found.action for found in acts if isinstance(found, Acts)), None)
+        self._action = action
         once = repeatable(endpoint, action, options.get("status_code") or 200)
         super().__init__(path, once if options.get("methods") in (["POST"], {"POST"}) else endpoint, **options)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """See APIRoute."""
         inner = super().get_route_handler()
+        kind = kind_of(self._action, self.methods or ())
 
         async def authenticated(request: Request) -> Response:
             ports: Ports = request.app.state.ports
-            token = _bearer_token(request)
+            address = request.client.host if request.client else ""
+            request.app.state.failures.require_few(address)
             try:
+                token = _bearer_token(request)
                 request.state.caller = await ports.verifier.authenticate(token, ports.clock)
-            except TokenRefused as refusal:
+            except Unauthenticated as refusal:
+                request.app.state.failures.add(address)
+                if not isinstance(refusal, TokenRefused):
+                    raise
                 # The word alone: the token itself is nobody's business, and outside all refusals are one.
                 _log.info("access token refused: %s", refusal.why.value)
                 raise
+            await admitted(request, request.state.caller, kind)
             once = await once_of(request, request.state.caller)
             request.state.once = once
             asked.set(None if once is None else (once, request.app.state.running))
