@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -21,7 +22,7 @@ from typer.exceptions import TyperException
 
 from faceseal.errors import FacesealError
 from faceseal.translog import VerifierKey
-from keyserver import installation
+from keyserver import audit, backup_cli, installation
 from keyserver.audit.export import export_lines, verify_export
 from keyserver.errors import KeyServerError, SetupError
 from keyserver.service import keks
@@ -57,7 +58,7 @@ def init(data: Data = None, tenant: Tenant = "default") -> None:
 def serve(data: Data = None, host: str = "127.0.0.1", port: int = 8480) -> None:
     """Answer requests until SIGTERM; print one line when ready.  TLS is a proxy's task."""
     # Imported here: no other command needs the web framework.
-    from keyserver import logs, metrics, serving
+    from keyserver import logs, metrics, serving, tracing
     from keyserver.app import create_app
     from keyserver.serving import Patience
 
@@ -67,6 +68,9 @@ def serve(data: Data = None, host: str = "127.0.0.1", port: int = 8480) -> None:
     ports.verifier.warm(ports.clock())
     with ExitStack() as stack:
         stack.callback(ports.database.close)
+        if settings.traces_endpoint is not None:
+            stack.callback(tracing.start(settings.traces_endpoint))
+            ports = replace(ports, root=tracing.TracedRoot(ports.root))
         if settings.metrics_listen is not None:
             stack.callback(metrics.serve(settings.metrics_listen, ports.database))
         listening = stack.enter_context(serving.bind(host, port))
@@ -81,6 +85,10 @@ def serve(data: Data = None, host: str = "127.0.0.1", port: int = 8480) -> None:
             Patience.of(settings),
             application.state.admission.stop,
         )
+
+
+app.command("backup")(backup_cli.backup)
+app.command("restore")(backup_cli.restore)
 
 
 @app.command()
@@ -165,6 +173,14 @@ def kek_move_root(
 def audit_key(data: Data = None) -> None:
     """Print the log's verifier key."""
     typer.echo(installation.open_ports(_settings(data)).signer.verifier_key)
+
+
+@audit_app.command("checkpoint")
+def audit_checkpoint(data: Data = None) -> None:
+    """Print the log's signed checkpoint, to be kept elsewhere (see KEYSERVER_CHECKPOINT_FILE)."""
+    ports = installation.open_ports(_settings(data))
+    with ports.database.reading() as session:
+        typer.echo(ports.signer.sign(audit.current_checkpoint(session)), nl=False)
 
 
 @audit_app.command("export")

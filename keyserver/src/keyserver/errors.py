@@ -63,5 +63,9 @@ class WrapBroken(Unavailable):
     """Wrapped bytes do not open: altered, swapped, or wrapped by another root."""
 
 
+class BackupBroken(KeyServerError):
+    """The file is no backup, does not open with this passphrase, or was altered; nothing of it was taken over."""
+
+
 class SetupError(KeyServerError):
     """The installation is not usable; the message tells the operator what to do."""

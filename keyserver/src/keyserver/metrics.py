@@ -44,9 +44,14 @@ _unauthenticated = Counter("keyserver_authentication_failures", "Tokens that did
 def observe_request(method: str, route: str | None, status: int, seconds: float) -> None:
     """An answer; `route` is the template of the path, None if there is no such path."""
     # A path or method that a caller made up must not become a label.
-    method, route = method if method in _METHODS else _OTHER, route or _OTHER
+    method, route = known_method(method), route or _OTHER
     _requests.labels(method, route, str(status)).inc()
     _seconds.labels(method, route).observe(seconds)
+
+
+def known_method(method: str) -> str:
+    """The method, or `other` for one that a caller made up."""
+    return method if method in _METHODS else _OTHER
 
 
 def count_decision(entry: Entry) -> None:

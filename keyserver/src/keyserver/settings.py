@@ -60,6 +60,8 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     metrics_listen: str | None = Field(None, pattern=r"^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$")
     """HOST:PORT on which Prometheus is answered, to whoever can reach it; None: nowhere."""
+    traces_endpoint: str | None = Field(None, pattern=r"^https?://", max_length=2048)
+    """Whole URL of an OTLP collector, such as http://127.0.0.1:4318/v1/traces; None: no traces."""
     database_connections: int = Field(20, ge=2, le=500)
     """Of this replica."""
     database_seconds: int = Field(10, ge=1, le=60)
@@ -73,6 +75,8 @@ class Settings(BaseSettings):
     """A connection that has not sent a request's head by then is closed."""
     shutdown_seconds: int = Field(10, ge=0, le=300)
     """How long requests in progress may take to end after SIGTERM."""
+    checkpoint_file: Path | None = None
+    """A checkpoint of the audit log that was kept elsewhere; the server does not start behind it."""
     client_rates: RatesSetting = parse_rates("create=50,release=100,read=100,other=50")
     """What one client may do in a second on average, by kind; ten seconds' worth at once; 0: no limit."""
     tenant_rates: RatesSetting = parse_rates("create=500,release=1000,read=1000,other=500")

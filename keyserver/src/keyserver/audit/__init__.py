@@ -10,6 +10,7 @@ from keyserver.audit.log import (
     prove_consistency,
     prove_inclusion,
     proved_again,
+    root_of,
 )
 
 __all__ = [
@@ -23,4 +24,5 @@ __all__ = [
     "prove_consistency",
     "prove_inclusion",
     "proved_again",
+    "root_of",
 ]

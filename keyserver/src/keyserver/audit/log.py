@@ -84,6 +84,11 @@ def proved_again(session: Session, index: int, size: int) -> Appended:
     return Appended(rows.leaf(session, index), index, prove_inclusion(session, index, size), checkpoint)
 
 
+def root_of(session: Session, size: int) -> bytes:
+    """Root hash of the first `size` entries, which there are."""
+    return _hashes(session, [(0, size)])[0]
+
+
 def prove_inclusion(session: Session, index: int, size: int) -> list[bytes]:
     """Proof that entry `index` is in the tree of the first `size` entries (RFC 6962, 2.1.1).
 

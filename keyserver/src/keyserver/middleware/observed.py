@@ -10,7 +10,7 @@ from uuid import uuid4
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from keyserver import logs, metrics
+from keyserver import logs, metrics, tracing
 
 HEADER = "x-request-id"
 _WELL_FORMED = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -45,7 +45,13 @@ class Observed:
             await send(message)
 
         try:
-            await self._app(scope, receive, marked)
+            with tracing.span("request", request_id=name) as more:
+                try:
+                    await self._app(scope, receive, marked)
+                finally:
+                    route = getattr(scope.get("route"), "path", "")
+                    more(**{"http.request.method": metrics.known_method(scope["method"])})
+                    more(**{"http.route": route, "http.response.status_code": status})
         finally:
             seconds = time.perf_counter() - began
             route = getattr(scope.get("route"), "path", None)

@@ -19,6 +19,7 @@ from keyserver.routes.repeatable import asked, once_of, repeatable
 from keyserver.service.once import Once
 from keyserver.service.ports import Ports
 from keyserver.tokens import TokenRefused
+from keyserver.tracing import span
 
 _log = logging.getLogger(__name__)
 
@@ -50,7 +51,8 @@ class AuthenticatedRoute(APIRoute):
             request.app.state.failures.require_few(address)
             try:
                 token = _bearer_token(request)
-                request.state.caller = await ports.verifier.authenticate(token, ports.clock)
+                with span("authenticate"):
+                    request.state.caller = await ports.verifier.authenticate(token, ports.clock)
             except Unauthenticated as refusal:
                 request.app.state.failures.add(address)
                 if not isinstance(refusal, TokenRefused):

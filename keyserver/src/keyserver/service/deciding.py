@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -22,6 +22,8 @@ from keyserver.audit import Entry, Outcome
 from keyserver.errors import AccessDenied, Conflict, KeyServerError, NotFound, Unavailable
 from keyserver.policy import Caller, Decision, Denied, Reason
 from keyserver.service.ports import Ports
+from keyserver.store.database import Database
+from keyserver.tracing import span
 
 _NO_KEY = "there is no such key"
 _NO_GRANT = "there is no such grant"
@@ -89,11 +91,15 @@ def deciding(attempt: Attempt, *, writes: bool = True) -> Iterator[Session]:
     database = attempt.ports.database
     try:
         require(policy.decide_scope(attempt.caller, attempt.action))
-        with database.writing() if writes else database.reading() as session:
+        with span("decide", action=attempt.action.value), _session(database, writes) as session:
             yield session
     except (Refused, Broken) as refusal:
         _record(refused_entry(attempt, refusal), attempt.ports)
         raise answer_to(refusal) from None
+
+
+def _session(database: Database, writes: bool) -> AbstractContextManager[Session]:
+    return database.writing() if writes else database.reading()
 
 
 def require_scope(attempt: Attempt) -> None:

@@ -37,6 +37,7 @@ from keyserver.service.repeated import GivenBefore, Known, as_before, given_befo
 from keyserver.store import idempotency, queries
 from keyserver.store.tables import GrantRow, KekRow, KeyRow, RepeatRow
 from keyserver.tokens import GrantClaims, TokenRefused
+from keyserver.tracing import span
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class Releases:
 
     def _release_all(self, asked: Sequence[Asked]) -> list[Released | Refused | Broken | KeyServerError]:
         now = self._ports.clock()
-        with self._ports.database.writing() as session:
+        with span("decide", action=Action.RELEASE.value, count=len(asked)), self._ports.database.writing() as session:
             known = known_of(session, [one.once for one in asked], now)
             claims = [one.claims for one in asked if isinstance(one.claims, GrantClaims)]
             grants = queries.grants_for_change(session, {found.grant_id for found in claims})

@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import QueuePool
 
 from keyserver.errors import SetupError, StoreUnavailable
+from keyserver.tracing import span
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,13 @@ class Database:
 
         Raises StoreUnavailable if the database fails in the block or at the commit.
         """
-        with wrapped_errors(), self._writing.begin() as session:
+        with span("database", transaction="writing"), wrapped_errors(), self._writing.begin() as session:
             yield session
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """A transaction that only reads.  Raises StoreUnavailable if the database fails."""
-        with wrapped_errors(), self._reading() as session:
+        with span("database", transaction="reading"), wrapped_errors(), self._reading() as session:
             yield session
 
     @contextmanager
