@@ -90,6 +90,16 @@ def test_keys_of_other_clients_and_tenants_are_other_keys(world: Any, alice: Any
     assert len({answer.json()["key"]["id"] for answer in [first, *answers]}) == 3
 
 
+def test_the_openapi_description_names_the_header_on_every_post(world: Any) -> None:
+    paths = world.client.get("/openapi.json").json()["paths"]
+    posts = [operations["post"] for operations in paths.values() if "post" in operations]
+    assert len(posts) >= 6
+    for operation in posts:
+        headers = [each for each in operation.get("parameters", []) if each["name"] == "Idempotency-Key"]
+        assert len(headers) == 1
+        assert {"409", "422", "429"} <= operation["responses"].keys()
+
+
 def test_without_a_key_each_request_is_its_own(world: Any, alice: Any) -> None:
     body = {"recipient": recipient(X25519PrivateKey.generate())}
     assert alice.post("/v1/keys", body).json()["key"]["id"] != alice.post("/v1/keys", body).json()["key"]["id"]

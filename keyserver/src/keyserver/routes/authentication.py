@@ -15,7 +15,7 @@ from keyserver.actions import SCOPES, Action
 from keyserver.errors import Unauthenticated
 from keyserver.policy import Caller
 from keyserver.routes.limiting import admitted, kind_of
-from keyserver.routes.repeatable import asked, once_of, repeatable
+from keyserver.routes.repeatable import asked, documented_once, once_of, repeatable
 from keyserver.service.once import Once
 from keyserver.service.ports import Ports
 from keyserver.tokens import TokenRefused
@@ -34,6 +34,7 @@ class AuthenticatedRoute(APIRoute):
     """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        options = documented_once(options) if options.get("methods") in (["POST"], {"POST"}) else options
         acts = [found.dependency for found in options.get("dependencies") or ()]
         action = next((found.action for found in acts if isinstance(found, Acts)), None)
         self._action = action
@@ -101,7 +102,7 @@ def documentation(action: Action, *statuses: int) -> dict[str, Any]:
             Security(_DOCUMENTED_SCHEME, scopes=[scope.value for scope in scopes]),
             Depends(Acts(action)),
         ],
-        "responses": problems.documented(401, 403, *statuses, 503),
+        "responses": problems.documented(401, 403, *statuses, 429, 503),
     }
 
 

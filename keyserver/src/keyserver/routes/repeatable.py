@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import Request, Response
 from pydantic import BaseModel
 
+from keyserver import problems
 from keyserver.actions import Action
 from keyserver.errors import RequestInvalid
 from keyserver.policy import Caller
@@ -23,6 +24,13 @@ _STRING = re.compile(r'"([\x20\x21\x23-\x5b\x5d-\x7e]{1,128})"')
 """A string of RFC 9651 without escapes, as the draft wants it."""
 _BARE = re.compile(r"[A-Za-z0-9._:~+/=-]{1,128}")
 """What many clients send instead."""
+_PARAMETER = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "The same request under the same key takes effect once, for 24 hours.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 130},
+}
 asked: ContextVar[tuple[Once, Running] | None] = ContextVar("asked", default=None)
 """The request with a key that is being answered."""
 
@@ -64,6 +72,17 @@ def repeatable(endpoint: Callable[..., Any], action: Action | None, status: int)
         return Response(answer.body, answer.status, media_type="application/json")
 
     return entered
+
+
+def documented_once(options: dict[str, Any]) -> dict[str, Any]:
+    """A POST route's options, with OpenAPI's words on the header and on how it can fail."""
+    extra = dict(options.get("openapi_extra") or {})
+    others = [each for each in extra.get("parameters", []) if each != _PARAMETER]
+    return {
+        **options,
+        "responses": {**problems.documented(409, 422), **(options.get("responses") or {})},
+        "openapi_extra": {**extra, "parameters": [*others, _PARAMETER]},
+    }
 
 
 def _key(text: str) -> str | None:
