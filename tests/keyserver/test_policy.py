@@ -117,4 +117,6 @@ def test_no_scope_serves_the_operators_actions() -> None:
         Action.REWRAP_KEYS,
         Action.DESTROY_KEK,
         Action.MOVE_ROOT,
+        Action.MAKE_BACKUP,
+        Action.RESTORE_BACKUP,
     }

@@ -106,17 +106,17 @@ def documentation(action: Action, *statuses: int) -> dict[str, Any]:
     }
 
 
-def _ports(request: Request) -> Ports:
+async def _ports(request: Request) -> Ports:
     ports: Ports = request.app.state.ports
     return ports
 
 
-def _caller(request: Request) -> Caller:
+async def _caller(request: Request) -> Caller:
     caller: Caller = request.state.caller
     return caller
 
 
-def _once(request: Request) -> Once | None:
+async def _once(request: Request) -> Once | None:
     once: Once | None = request.state.once
     return once
 

@@ -25,12 +25,12 @@ class Ready(BaseModel):
     checks: dict[str, Word] = {}
 
 
-def _readiness(request: Request) -> Readiness:
+async def _readiness(request: Request) -> Readiness:
     readiness: Readiness = request.app.state.readiness
     return readiness
 
 
-def _stopping(request: Request) -> bool:
+async def _stopping(request: Request) -> bool:
     return bool(request.app.state.admission.stopping)
 
 

@@ -15,7 +15,7 @@ from keyserver.service.release import Releases
 router = authenticated_router("/v1/keys", "keys")
 
 
-def _releases(request: Request) -> Releases:
+async def _releases(request: Request) -> Releases:
     releases: Releases = request.app.state.releases
     return releases
 
