@@ -14,6 +14,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from image_keys import add_keys, opened
 from sqlalchemy import select
 
@@ -37,7 +38,7 @@ def silent(*_: object) -> None:
 
 @pytest.fixture(autouse=True)
 def quick_scrypt(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real cost is the same 128 MiB each time; one test pays it."""
+    """The real cost is the same 128 MiB each time; the test of the command line pays it."""
     real = stream.Scrypt
     monkeypatch.setattr(stream, "Scrypt", lambda **cost: real(**{**cost, "n": 1 << 4}))
 
@@ -300,6 +301,7 @@ def test_on_the_command_line_from_backup_to_restore(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(stream, "Scrypt", Scrypt)
     world.person("alice").create_key()
     file = str(tmp_path / "made")
     secret = ["--passphrase-file", str(passphrase_file)]
