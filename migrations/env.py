@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from alembic import context
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from keyserver.settings import Settings
 from keyserver.store.database import Database
@@ -22,7 +22,10 @@ def run(connection: Connection) -> None:
 
 
 given = context.config.attributes.get("connection")
-if given is not None:
+if isinstance(given, Engine):
+    with given.begin() as begun:
+        run(begun)
+elif given is not None:
     run(given)
 else:
     with Database(Settings().url).writing_connection() as own:

@@ -131,6 +131,8 @@ def _post(path: str, body: str, credentials: str = "") -> bytes:
 @contextmanager
 def _replica(settings: Settings) -> Iterator[int]:
     environment = {"KEYSERVER_DATA": str(settings.data), "KEYSERVER_DATABASE_URL": settings.url}
+    # Two clients ask for everything: the limits are applied, but higher than anybody gets.
+    environment |= {f"KEYSERVER_{name}_RATES": "create=100000,release=100000" for name in ("CLIENT", "TENANT")}
     with _running([sys.executable, "-m", "keyserver", "serve", "--port", "0"], environment) as port:
         yield port
 
@@ -145,12 +147,16 @@ def _floor(settings: Settings) -> Iterator[int]:
 @contextmanager
 def _running(command: Sequence[str], environment: dict[str, str]) -> Iterator[int]:
     """The port at the end of the process's first line, once it is ready; it is ended with the block."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment})
+    # Logs are written, as they would be, but not between the figures.
+    logs = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
+    environment = {**os.environ, **environment}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=logs, text=True, env=environment)
     assert process.stdout is not None
     try:
         line = process.stdout.readline().strip()
         if not line:
-            sys.exit("a server did not start")
+            logs.seek(0)
+            sys.exit(f"a server did not start: {logs.read().decode()}")
         yield int(line.rsplit(":", 1)[1])
     finally:
         process.terminate()

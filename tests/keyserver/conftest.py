@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from postgresql_server import postgresql_programs, running_postgresql
+from secret_watch import Watch, leaks, watching
 from signed_proofs import fresh_proof, public_jwk
 from softhsm import softhsm_driver
 from sqlalchemy import RowMapping, Table, text
@@ -45,6 +47,16 @@ DATABASES = ["sqlite", "postgresql"] if postgresql_programs() else ["sqlite"]
 
 # Likewise where there is no software token.
 collect_ignore = [] if softhsm_driver() else ["test_roots_pkcs11.py"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_secret_in_any_log() -> Iterator[Watch]:
+    """Fails the run if any line that was logged in it holds a key, a token or a grant that was made in it."""
+    with watching() as watch:
+        yield watch
+    found = leaks(watch.lines, watch.secrets)
+    # How many, and the beginnings alone: this must not be what spreads them.
+    assert not found, f"{len(found)} lines of the log hold a secret: {sorted({line[:40] for line in found})[:5]}"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -134,6 +146,12 @@ def settings(database_kind: str, tmp_path: Path, request: pytest.FixtureRequest)
     template: Template = request.getfixturevalue("postgresql_template")
     template.put_back()
     return template.settings.model_copy(update={"data": shutil.copytree(template.settings.data, tmp_path / "data")})
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
 
 
 class Clock:

@@ -57,7 +57,7 @@ def test_no_grant_is_requested_without_a_key_to_bind_it_to(world: Any, alice: An
     answer = world.client.post(GRANTS, headers=alice.headers(None), json=request)
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, INVALID)
     assert (world.last_entry()["event"], world.last_entry()["reason"]) == ("grant.request.denied", "proof_missing")
-    assert alice.get(GRANTS).json() == {"grants": []}
+    assert alice.get(GRANTS).json() == {"grants": [], "next": None}
 
 
 def test_a_bound_token_opens_no_door_without_its_key(world: Any) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import insert, select
 
 from faceseal.wire import MAX_KEYS_IN_GRANT, MAX_RESPONSE_BYTES, KeyState
 from keyserver.audit.export import MAX_LINE_BYTES
-from keyserver.store.tables import KeyRow
+from keyserver.store.tables import KeyLabelRow, KeyRow
 
 
 def ask(person: Any, **labels: str) -> Any:
@@ -90,7 +90,10 @@ def test_destroyed_keys_are_left_out(world: Any, alice: Any, bob: Any) -> None:
 def copies(world: Any, key_id: Any, count: int) -> None:
     with world.ports.database.writing() as session:
         row = session.execute(select(KeyRow.__table__).where(KeyRow.id == key_id)).mappings().one()
-        session.execute(insert(KeyRow), [dict(row) | {"id": uuid4()} for _ in range(count)])
+        made = [dict(row) | {"id": uuid4()} for _ in range(count)]
+        session.execute(insert(KeyRow), made)
+        labels = session.execute(select(KeyLabelRow.__table__).where(KeyLabelRow.key_id == key_id)).mappings().all()
+        session.execute(insert(KeyLabelRow), [dict(one) | {"key_id": key["id"]} for one in labels for key in made])
 
 
 def test_a_thousand_keys_are_granted_and_one_more_is_too_many(world: Any, alice: Any, bob: Any) -> None:

@@ -56,7 +56,8 @@ def test_the_list_of_routes_in_these_tests_is_complete(world: Any) -> None:
     served = {(method.upper(), path) for path, operations in paths.items() for method in operations}
     tested = {(method, path) for method, path, _ in ROUTES}
     assert {(method, path.replace("key_id", "id").replace("grant_id", "id")) for method, path in served} == tested | {
-        ("GET", "/healthz")
+        ("GET", "/healthz"),
+        ("GET", "/readyz"),
     }
 
 

@@ -15,7 +15,10 @@ from keyserver.errors import SetupError, StoreUnavailable
 from keyserver.store import schema
 from keyserver.store.database import Database
 from keyserver.store.replay import remember_proof
-from keyserver.store.tables import Base, GrantRow, KekRow, LogRow, TenantRow
+from keyserver.store.tables import Base, BucketRow, GrantRow, KekRow, LogRow, RepeatRow, TenantRow
+
+BEFORE_OPERATIONS = "0006"
+"""The revision before the one that adds kept answers and buckets."""
 
 
 def tables(database: Database) -> set[str]:
@@ -84,6 +87,23 @@ def test_the_table_of_used_proofs_comes_and_goes_with_rows_in_it_and_touches_no_
         schema.downgrade(empty_database, "0001")
         assert "dpop_proofs" not in tables(empty_database)
         assert count("tenants") == 1
+
+
+def test_the_tables_of_kept_answers_and_of_buckets_come_and_go_with_rows_in_them(empty_database: Database) -> None:
+    new = {"idempotency_keys", "rate_buckets"}
+    schema.upgrade(empty_database)
+    schema.downgrade(empty_database, BEFORE_OPERATIONS)
+    with empty_database.writing() as session:
+        session.execute(text("INSERT INTO tenants (name, created_at) VALUES ('before', 1)"))
+    for _ in range(2):
+        assert not new & tables(empty_database)
+        schema.upgrade(empty_database)
+        with empty_database.writing() as session:
+            session.add(RepeatRow(id=b"i", tenant="before", request=b"r", status=200, expires_at=1))
+            session.add(BucketRow(id=b"b", tokens=1, refilled_at=1, full_at=1))
+        schema.downgrade(empty_database, BEFORE_OPERATIONS)
+        with empty_database.reading() as session:
+            assert session.execute(text("SELECT name FROM tenants")).scalars().all() == ["before"]
 
 
 @pytest.mark.parametrize(

@@ -144,4 +144,6 @@ def test_no_scope_serves_the_operators_actions() -> None:
         Action.SET_POLICY,
         Action.ADD_WEBHOOK,
         Action.REMOVE_WEBHOOK,
+        Action.MAKE_BACKUP,
+        Action.RESTORE_BACKUP,
     }

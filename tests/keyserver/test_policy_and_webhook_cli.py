@@ -20,6 +20,7 @@ from faceseal.wire import RequestGrant, Scope
 from keyserver import installation
 from keyserver.cli import main
 from keyserver.policy import Caller
+from keyserver.proof import Proof
 from keyserver.service import grants
 from keyserver.settings import Settings
 
@@ -140,7 +141,8 @@ def test_networks_of_ones_own_are_named_by_a_setting(
 
 def request_grant(data: Path) -> None:
     ports = installation.open_ports(Settings(data=data))
-    caller = Caller("alice", "default", frozenset(Scope), "t")
+    proof = Proof("0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I", "a-proof-of-alices", int(time.time()))
+    caller = Caller("alice", "default", frozenset(Scope), "t", proof=proof)
     grants.request_grant(ports, caller, RequestGrant(labels={"a": "b"}, purpose="x"))
     ports.database.close()
 
@@ -157,12 +159,15 @@ def test_a_worker_delivers_until_it_is_told_to_stop(keyserver: Any, data: Path, 
     keyserver("webhook", "add", peer.url, "--tenant", "default")
     command = [sys.executable, "-m", "keyserver", "webhook", "deliver", "--data", str(data)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as worker:
-        assert worker.stdout is not None
-        assert worker.stdout.readline() == "keyserver delivers webhooks\n"
-        request_grant(data)
-        assert peer.arrivals.get(timeout=20).message.event.value == "grant.requested"
-        worker.send_signal(signal.SIGTERM)
-        _, errors = worker.communicate(timeout=20)
+        try:
+            assert worker.stdout is not None
+            assert worker.stdout.readline() == "keyserver delivers webhooks\n"
+            request_grant(data)
+            assert peer.arrivals.get(timeout=20).message.event.value == "grant.requested"
+            worker.send_signal(signal.SIGTERM)
+            _, errors = worker.communicate(timeout=20)
+        finally:
+            worker.kill()
     assert (worker.returncode, errors) == (0, "")
     assert " 0 waiting, 0 given up" in keyserver("webhook", "list")
 

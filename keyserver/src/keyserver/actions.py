@@ -18,6 +18,8 @@ class Action(StrEnum):
     REWRAP_KEYS = "kek.rewrap"
     DESTROY_KEK = "kek.destroy"
     MOVE_ROOT = "root.move"
+    MAKE_BACKUP = "backup.make"
+    RESTORE_BACKUP = "backup.restore"
     CREATE_KEY = "key.create"
     BIND_KEY = "key.bind"
     READ_KEYS = "key.read"

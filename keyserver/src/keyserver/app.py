@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import time
 
 from fastapi import FastAPI
 from starlette.datastructures import MutableHeaders
@@ -10,15 +11,25 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from keyserver import problems
 from keyserver.body_limit import BodyLimit
+from keyserver.limits import Limits
+from keyserver.middleware.admission import Admission, Admitted
+from keyserver.middleware.observed import Observed
 from keyserver.nonce_header import NonceHeader
 from keyserver.routes import ROUTERS
 from keyserver.routes.key_batches import BATCH_PATH
+from keyserver.service.failures import FailedAuthentications
+from keyserver.service.once import Running
 from keyserver.service.ports import Ports
+from keyserver.service.ratelimits import RateLimits
+from keyserver.service.readiness import Readiness
 from keyserver.service.release import Releases
 
 
-def create_app(ports: Ports, max_body_bytes: int, max_batch_bytes: int = 1 << 20) -> FastAPI:
+def create_app(
+    ports: Ports, max_body_bytes: int, max_batch_bytes: int = 1 << 20, limits: Limits | None = None
+) -> FastAPI:
     """The key server's API on these ports."""
+    limits = limits or Limits()
     app = FastAPI(
         title="faceseal key server",
         summary="Keeps wrapped image keys, decides on restore grants, and writes an audit log.",
@@ -29,18 +40,20 @@ def create_app(ports: Ports, max_body_bytes: int, max_batch_bytes: int = 1 << 20
     )
     app.state.ports = ports
     app.state.releases = Releases(ports)
+    app.state.running = Running()
+    app.state.admission = Admission(limits.requests_at_once, limits.request_seconds)
+    app.state.rates = RateLimits(ports.database, limits.per_client, limits.per_tenant, time.time)
+    app.state.failures = FailedAuthentications(limits.failed_authentications, time.monotonic)
+    app.state.readiness = Readiness(ports, time.monotonic)
     for router in ROUTERS:
         app.include_router(router)
-    app.add_api_route("/healthz", _health, summary="Whether the server answers", tags=["health"])
     problems.install(app)
     app.add_middleware(BodyLimit, limit=max_body_bytes, larger={BATCH_PATH: max_batch_bytes})
+    app.add_middleware(Admitted, admission=app.state.admission)
     app.add_middleware(NonceHeader, nonces=ports.nonces, clock=ports.clock)
     app.add_middleware(NoStore)
+    app.add_middleware(Observed)
     return app
-
-
-def _health() -> dict[str, str]:
-    return {"status": "ok"}
 
 
 class NoStore:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from keyserver.problems import too_large
@@ -29,7 +30,11 @@ class BodyLimit:
             return
         limit = self._larger.get(scope["path"], self._limit)
         declared = Headers(scope=scope).get("content-length", "0")
-        body = await self._read(receive, limit) if declared.isdecimal() and int(declared[:20]) <= limit else None
+        try:
+            body = await self._read(receive, limit) if declared.isdecimal() and int(declared[:20]) <= limit else None
+        except ClientDisconnect:
+            # Half a request is none, and nobody is there to be told.
+            return
         if body is None:
             await too_large(limit)(scope, receive, send)
             return
@@ -44,6 +49,8 @@ class BodyLimit:
         body = bytearray()
         while True:
             message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
             body += message.get("body", b"")
             if len(body) > limit:
                 return None

@@ -10,6 +10,8 @@ import re
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +21,7 @@ from typer.exceptions import TyperException
 
 from faceseal.errors import FacesealError
 from faceseal.translog import VerifierKey
-from keyserver import installation
+from keyserver import audit, backup_cli, installation
 from keyserver.audit.export import export_lines, verify_export
 from keyserver.cli_options import Data, Tenant, read_settings
 from keyserver.cli_policy import policy_app
@@ -57,21 +59,37 @@ def init(data: Data = None, tenant: Tenant = "default") -> None:
 def serve(data: Data = None, host: str = "127.0.0.1", port: int = 8480) -> None:
     """Answer requests until SIGTERM; print one line when ready.  TLS is a proxy's task."""
     # Imported here: no other command needs the web framework.
-    from keyserver import serving
+    from keyserver import logs, metrics, serving, tracing
     from keyserver.app import create_app
+    from keyserver.serving import Patience
 
     settings = read_settings(data)
+    logs.configure(settings.log_level)
     ports = installation.open_ports(settings)
     ports.verifier.warm(ports.clock())
-    with serving.bind(host, port) as listening:
+    with ExitStack() as stack:
+        stack.callback(ports.database.close)
+        if settings.traces_endpoint is not None:
+            stack.callback(tracing.start(settings.traces_endpoint))
+            ports = replace(ports, root=tracing.TracedRoot(ports.root))
+        if settings.metrics_listen is not None:
+            stack.callback(metrics.serve(settings.metrics_listen, ports.database))
+        listening = stack.enter_context(serving.bind(host, port))
         address = f"[{host}]" if ":" in host else host
         line = f"keyserver listens on http://{address}:{listening.getsockname()[1]}"
+        application = create_app(ports, settings.max_body_bytes, settings.max_batch_bytes, settings.limits)
+        stack.callback(application.state.readiness.close)
         serving.run(
-            create_app(ports, settings.max_body_bytes, settings.max_batch_bytes),
+            application,
             listening,
             lambda: print(line, flush=True),
+            Patience.of(settings),
+            application.state.admission.stop,
         )
-    ports.database.close()
+
+
+app.command("backup")(backup_cli.backup)
+app.command("restore")(backup_cli.restore)
 
 
 @app.command()
@@ -187,6 +205,14 @@ def key_index_labels(data: Data = None) -> None:
 def audit_key(data: Data = None) -> None:
     """Print the log's verifier key."""
     typer.echo(installation.open_ports(read_settings(data)).signer.verifier_key)
+
+
+@audit_app.command("checkpoint")
+def audit_checkpoint(data: Data = None) -> None:
+    """Print the log's signed checkpoint, to be kept elsewhere (see KEYSERVER_CHECKPOINT_FILE)."""
+    ports = installation.open_ports(read_settings(data))
+    with ports.database.reading() as session:
+        typer.echo(ports.signer.sign(audit.current_checkpoint(session)), nl=False)
 
 
 @audit_app.command("export")

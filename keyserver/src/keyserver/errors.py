@@ -1,6 +1,6 @@
 """One tree of errors: everything that the key server raises on purpose is a `KeyServerError`.
 
-Some of them are answers to a request, and `keyserver.problems` gives each its status and its
+Most of them are answers to a request, and `keyserver.problems` gives each its status and its
 stable problem `type`; `SetupError` is for the operator.  No message holds a key, a token or
 a grant.
 """
@@ -36,6 +36,25 @@ class RequestInvalid(KeyServerError):
     """The request itself is wrong."""
 
 
+class KeyReused(KeyServerError):
+    """The Idempotency-Key was used for another request."""
+
+
+class StillRunning(KeyServerError):
+    """The same request, under the same Idempotency-Key, is still being worked on."""
+
+
+class TooMany(KeyServerError):
+    """Too many requests of a kind.  `whose` the limit is, the bucket's size, its rate, and seconds to wait."""
+
+    def __init__(self, whose: str, quota: int, per_second: int, wait: int) -> None:
+        super().__init__(f"too many requests: the limit of the {whose}")
+        self.whose = whose
+        self.quota = quota
+        self.per_second = per_second
+        self.wait = wait
+
+
 class Unavailable(KeyServerError):
     """The server cannot answer now; nothing was released."""
 
@@ -46,6 +65,10 @@ class StoreUnavailable(Unavailable):
 
 class WrapBroken(Unavailable):
     """Wrapped bytes do not open: altered, swapped, or wrapped by another root."""
+
+
+class BackupBroken(KeyServerError):
+    """The file is no backup, does not open with this passphrase, or was altered; nothing of it was taken over."""
 
 
 class SetupError(KeyServerError):

@@ -17,7 +17,8 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.orm import Session
 
-from keyserver import audit, keywrap
+from faceseal.translog import VerifierKey
+from keyserver import audit, keywrap, metrics
 from keyserver.actions import Action
 from keyserver.audit import Entry, LogSigner, Outcome
 from keyserver.audit.entry import OPERATOR
@@ -27,7 +28,7 @@ from keyserver.ids import RANDOM_BYTES, uuid7
 from keyserver.keywrap import Root, RootKind
 from keyserver.roots import open_root, settings_of_root
 from keyserver.secretfile import SECRET_BYTES, create_secret, read_secret
-from keyserver.service import keks
+from keyserver.service import keks, logcheck
 from keyserver.service.pages import Cursors
 from keyserver.service.ports import Ports
 from keyserver.settings import NAME, Settings
@@ -40,6 +41,7 @@ from keyserver.tokens.nonces import Nonces
 
 FIRST_EPOCH = 1
 MOST_KEKS_CHECKED = 64
+MAX_CHECKPOINT_BYTES = 4096
 
 
 def initialise(settings: Settings, tenant: str, now: int) -> Ports:
@@ -84,7 +86,7 @@ def open_ports(settings: Settings, clock: Callable[[], int] | None = None) -> Po
     """
     if settings.database_url is None and not settings.database_file.exists():
         raise SetupError(f"there is no key server in {settings.data}; run: keyserver init --data {settings.data}")
-    database = Database(settings.url)
+    database = Database(settings.url, settings.pool)
     if not schema.is_current(database):
         raise SetupError("the database does not have the schema of this version; run: keyserver init")
     root = open_root(settings)
@@ -96,6 +98,10 @@ def open_ports(settings: Settings, clock: Callable[[], int] | None = None) -> Po
             raise SetupError("the database holds no audit log; run: keyserver init")
         if head.public_key != log_key.public_key().public_bytes_raw():
             raise SetupError(f"{settings.log_key_file} is not the key that this log was started with")
+        logcheck.require_whole(session)
+        if settings.checkpoint_file is not None:
+            key = VerifierKey(head.origin, head.public_key)
+            logcheck.require_continues(session, _read_checkpoint(settings.checkpoint_file), key)
         _check_root(session, root, settings)
     return Ports(
         database=database,
@@ -111,6 +117,7 @@ def open_ports(settings: Settings, clock: Callable[[], int] | None = None) -> Po
         # The log's key is the one secret that every replica has and that stays.
         cursors=Cursors(log_key.private_bytes_raw()),
         destruction_wait=settings.destruction_wait_seconds,
+        on_break_glass=lambda _tenant: metrics.count_break_glass(),
     )
 
 
@@ -208,6 +215,19 @@ def _check_root(session: Session, root: Root, settings: Settings) -> None:
                 f"{_root_name(settings)} does not open the key of tenant {row.tenant}, epoch {row.epoch}: "
                 "it is another root, or the database was altered"
             ) from None
+
+
+def check_root(session: Session, root: Root, settings: Settings) -> None:
+    """Raises SetupError if the root does not open the KEKs in the database."""
+    _check_root(session, root, settings)
+
+
+def _read_checkpoint(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_CHECKPOINT_BYTES).decode()
+    except (OSError, UnicodeDecodeError):
+        raise SetupError(f"cannot read the checkpoint {path}") from None
 
 
 def _root_name(settings: Settings) -> str:

@@ -20,16 +20,21 @@ from keyserver.challenge import challenge_for
 from keyserver.errors import (
     AccessDenied,
     Conflict,
+    KeyReused,
     KeyServerError,
     NotFound,
     ProofNeeded,
     RequestInvalid,
+    StillRunning,
+    TooMany,
     Unauthenticated,
     Unavailable,
 )
 
 MEDIA_TYPE = "application/problem+json"
 _LONGEST_DETAIL = 500
+RETRY_SECONDS = 1
+"""After which a client may come again."""
 _log = logging.getLogger(__name__)
 
 _KINDS: dict[type[KeyServerError], tuple[int, str, str]] = {
@@ -39,9 +44,12 @@ _KINDS: dict[type[KeyServerError], tuple[int, str, str]] = {
     NotFound: (404, "not-found", "Not found"),
     Conflict: (409, "conflict", "Not possible in the present state"),
     RequestInvalid: (422, "invalid", "The request is not valid"),
+    KeyReused: (422, "idempotency-key-reused", "The Idempotency-Key was used for another request"),
+    StillRunning: (409, "in-progress", "The same request is still being worked on"),
+    TooMany: (429, "too-many-requests", "Too many requests"),
     Unavailable: (503, "unavailable", "The server cannot answer now"),
 }
-_TELLS_DETAIL = (NotFound, Conflict, RequestInvalid)
+_TELLS_DETAIL = (NotFound, Conflict, RequestInvalid, TooMany)
 _OTHER_STATUS = {400: "invalid", 404: "not-found", 405: "method-not-allowed", 413: "too-large"}
 
 
@@ -56,6 +64,21 @@ def too_large(limit: int) -> Response:
     return problem(413, "too-large", "The request is too large", f"at most {limit} bytes are read")
 
 
+def busy() -> Response:
+    """The answer to whoever finds no place, or whose time is over."""
+    return problem(503, "unavailable", "The server cannot answer now", headers={"Retry-After": str(RETRY_SECONDS)})
+
+
+def rate_headers(error: TooMany) -> dict[str, str]:
+    """What draft-ietf-httpapi-ratelimit-headers says of a limit that is used up."""
+    window = error.quota // error.per_second if error.per_second else 60
+    return {
+        "Retry-After": str(max(1, error.wait)),
+        "RateLimit-Policy": f'"{error.whose}";q={error.quota};w={window}',
+        "RateLimit": f'"{error.whose}";r=0;t={max(1, error.wait)}',
+    }
+
+
 def install(app: FastAPI) -> None:
     """Answer every error of the app with a problem document."""
     app.add_exception_handler(KeyServerError, _on_key_server_error)
@@ -66,7 +89,8 @@ def install(app: FastAPI) -> None:
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """OpenAPI's `responses` for these statuses."""
-    titles = {status: title for status, _, title in _KINDS.values()} | {413: "The request is too large"}
+    # Of several with one status, the first is the usual one.
+    titles = {status: title for status, _, title in reversed(_KINDS.values())} | {413: "The request is too large"}
     return {
         status: {"description": titles[status], "content": {MEDIA_TYPE: {"schema": _SCHEMA}}} for status in statuses
     }
@@ -81,6 +105,10 @@ def _on_key_server_error(_request: Request, error: Exception) -> Response:
             if status == HTTPStatus.SERVICE_UNAVAILABLE:
                 _log.error("%s: %s", type(error).__name__, error)
             headers = {"WWW-Authenticate": challenge_for(error)} if isinstance(error, Unauthenticated) else None
+            if isinstance(error, Unavailable | StillRunning):
+                headers = {"Retry-After": str(RETRY_SECONDS)}
+            if isinstance(error, TooMany):
+                headers = rate_headers(error)
             return problem(status, kind, title, str(error) if isinstance(error, _TELLS_DETAIL) else "", headers)
     return _on_bug(_request, error)
 
@@ -101,4 +129,6 @@ def _on_http_exception(_request: Request, error: Exception) -> Response:
 def _on_bug(_request: Request, error: Exception) -> Response:
     # The type alone: a message may quote what it choked on.
     _log.error("unhandled %s", type(error).__name__)
-    return problem(500, "internal", "The server failed")
+    # The middleware that adds it to all other answers is further inside.
+    name = getattr(_request.state, "request_id", None)
+    return problem(500, "internal", "The server failed", headers={"X-Request-Id": name} if name else None)

@@ -6,13 +6,21 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from keyserver.keywrap.root import RootKind
+from keyserver.limits import Limits
+from keyserver.rates import Rates, parse_rates
+from keyserver.store.database import Pool
 from keyserver.tokens.targeturl import normalized_url
 
 NAME = "faceseal-keyserver"
+RatesSetting = Annotated[Rates, NoDecode, BeforeValidator(lambda value: _rates(value))]
+
+
+def _rates(value: object) -> object:
+    return parse_rates(value) if isinstance(value, str) else value
 
 
 def _base_url(text: str) -> str:
@@ -68,6 +76,50 @@ class Settings(BaseSettings):
 
     webhook_networks: tuple[IPv4Network | IPv6Network, ...] = Field((), max_length=100)
     """JSON list of networks, such as ["10.1.0.0/16"], that webhooks may go to though they are not public."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    metrics_listen: str | None = Field(None, pattern=r"^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$")
+    """HOST:PORT on which Prometheus is answered, to whoever can reach it; None: nowhere."""
+    traces_endpoint: str | None = Field(None, pattern=r"^https?://", max_length=2048)
+    """Whole URL of an OTLP collector, such as http://127.0.0.1:4318/v1/traces; None: no traces."""
+    database_connections: int = Field(20, ge=2, le=500)
+    """Of this replica."""
+    database_seconds: int = Field(10, ge=1, le=60)
+    """How long anything waits for a connection or a lock."""
+    requests_at_once: int = Field(256, ge=1, le=10_000)
+    """Of this replica; whoever comes above that is answered with 503."""
+    request_seconds: float = Field(30, gt=0, le=300)
+    """A request that takes longer is answered with 503."""
+    max_header_bytes: int = Field(16 * 1024, ge=4096, le=64 * 1024)
+    header_seconds: float = Field(10, gt=0, le=60)
+    """A connection that has not sent a request's head by then is closed."""
+    shutdown_seconds: int = Field(10, ge=0, le=300)
+    """How long requests in progress may take to end after SIGTERM."""
+    checkpoint_file: Path | None = None
+    """A checkpoint of the audit log that was kept elsewhere; the server does not start behind it."""
+    client_rates: RatesSetting = parse_rates("create=50,release=100,read=100,other=50")
+    """What one client may do in a second on average, by kind; ten seconds' worth at once; 0: no limit."""
+    tenant_rates: RatesSetting = parse_rates("create=500,release=1000,read=1000,other=500")
+    """The same for all clients of a tenant together."""
+    failed_authentications: int = Field(600, ge=0, le=1_000_000)
+    """Tokens that do not count, from one address in a minute; above, that address gets 429.  0: no limit."""
+    trusted_proxies: str = Field("", max_length=2000)
+    """Addresses or networks, with commas, whose X-Forwarded-For counts."""
+
+    @property
+    def limits(self) -> Limits:
+        """How much of everything this replica takes on."""
+        return Limits(
+            requests_at_once=self.requests_at_once,
+            request_seconds=self.request_seconds,
+            per_client=self.client_rates,
+            per_tenant=self.tenant_rates,
+            failed_authentications=self.failed_authentications,
+        )
+
+    @property
+    def pool(self) -> Pool:
+        """How many connections to the database, and how patient."""
+        return Pool(self.database_connections, self.database_seconds)
 
     @property
     def url(self) -> str:

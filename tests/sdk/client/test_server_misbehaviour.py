@@ -1,6 +1,7 @@
 """What the client makes of a server that breaks the protocol, stalls, or is not one at all."""
 
 import logging
+import re
 import time
 import traceback
 from uuid import UUID
@@ -194,7 +195,41 @@ def test_a_get_is_not_tried_a_fourth_time(peer, server):
     assert len(peer.requests) == 3
 
 
-def test_what_changes_something_is_sent_once(peer, server):
+def test_what_changes_something_is_sent_again_under_one_key_until_it_is_answered(peer, server, http):
+    busy = http(503, b"", extra="retry-after: 0\r\n")
+    running = wire.Problem(type=wire.PROBLEM_BASE + "in-progress", title="", status=409)
+    answers = [b"", busy, http(409, running, "application/problem+json"), b"", http(200, key_info())]
+    peer.script = lambda _: [answers[len(peer.requests) - 1]]
+    assert server.revoke_key(KEY).id == KEY
+    keys = {request.headers["idempotency-key"] for request in peer.requests}
+    assert len(peer.requests) == 5
+    assert len(keys) == 1
+    assert re.fullmatch(r'"[0-9a-f-]{36}"', keys.pop())
+
+
+def test_each_request_has_an_idempotency_key_of_its_own(peer, server, http):
+    peer.script = lambda _: [http(200, key_info())]
+    server.revoke_key(KEY)
+    server.revoke_key(KEY)
+    assert len({request.headers["idempotency-key"] for request in peer.requests}) == 2
+
+
+def test_what_changes_something_is_not_sent_a_sixth_time(peer, server):
+    with pytest.raises(KeySourceError):
+        server.revoke_key(KEY)
+    assert len(peer.requests) == 5
+
+
+def test_a_server_that_asks_for_more_patience_than_there_is_is_not_waited_for(peer, server, http):
+    peer.script = lambda _: [http(503, b"", extra="retry-after: 3600\r\n")]
+    with pytest.raises(ServerUnavailable, match="try again later"):
+        server.revoke_key(KEY)
+    assert len(peer.requests) == 1
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 409, 422, 500])
+def test_a_refusal_is_not_asked_for_again(peer, server, http, status):
+    peer.script = lambda _: [http(status, problem(status), media_type="application/problem+json")]
     with pytest.raises(KeySourceError):
         server.revoke_key(KEY)
     assert len(peer.requests) == 1

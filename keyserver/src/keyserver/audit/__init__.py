@@ -9,7 +9,9 @@ from keyserver.audit.log import (
     current_checkpoint,
     prove_consistency,
     prove_inclusion,
+    proved_again,
     record_all,
+    root_of,
 )
 
 __all__ = [
@@ -22,5 +24,7 @@ __all__ = [
     "current_checkpoint",
     "prove_consistency",
     "prove_inclusion",
+    "proved_again",
     "record_all",
+    "root_of",
 ]

@@ -102,6 +102,17 @@ def _append(session: Session, entries: Sequence[Entry]) -> _Grown:
     return _Grown(leaves, first, known, Checkpoint(head.origin, size, tree.range_hash((0, size), known)))
 
 
+def proved_again(session: Session, index: int, size: int) -> Appended:
+    """Entry `index` as it was when it was the tree of `size` entries that was committed with it."""
+    checkpoint = Checkpoint(_head(session).origin, size, _hashes(session, [(0, size)])[0])
+    return Appended(rows.leaf(session, index), index, prove_inclusion(session, index, size), checkpoint)
+
+
+def root_of(session: Session, size: int) -> bytes:
+    """Root hash of the first `size` entries, which there are."""
+    return _hashes(session, [(0, size)])[0]
+
+
 def prove_inclusion(session: Session, index: int, size: int) -> list[bytes]:
     """Proof that entry `index` is in the tree of the first `size` entries (RFC 6962, 2.1.1).
 
@@ -120,14 +131,15 @@ def prove_consistency(session: Session, old_size: int, size: int) -> list[bytes]
 
 def current_checkpoint(session: Session) -> Checkpoint:
     """The unsigned checkpoint of everything that is committed.  Raises SetupError before the log is started."""
+    head = _head(session)
+    return Checkpoint(head.origin, head.size, _hashes(session, [(0, head.size)])[0])
+
+
+def _head(session: Session) -> LogRow:
     head = rows.head(session)
     if head is None:
         raise SetupError("the audit log was never started; run: keyserver init")
-    return _checkpoint(session, head)
-
-
-def _checkpoint(session: Session, head: LogRow) -> Checkpoint:
-    return Checkpoint(head.origin, head.size, _hashes(session, [(0, head.size)])[0])
+    return head
 
 
 def _hashes(session: Session, ranges: Sequence[tree.Range]) -> list[bytes]:

@@ -13,11 +13,16 @@ from fastapi.security.http import HTTPBase
 
 from keyserver import problems
 from keyserver.actions import SCOPES, Action
+from keyserver.errors import Unauthenticated
 from keyserver.policy import Caller
 from keyserver.routes.credentials import authenticate
+from keyserver.routes.limiting import admitted, kind_of
+from keyserver.routes.repeatable import asked, documented_once, once_of, repeatable
+from keyserver.service.once import Once
 from keyserver.service.ports import Ports
 from keyserver.tokens import TokenRefused
-from keyserver.tokens.dpop import MAX_PROOF_CHARACTERS, ProofRefused
+from keyserver.tokens.dpop import MAX_PROOF_CHARACTERS, ProofRefusal, ProofRefused
+from keyserver.tracing import span
 
 _log = logging.getLogger(__name__)
 
@@ -29,24 +34,62 @@ _DOCUMENTED_SCHEMES = (
 
 
 class AuthenticatedRoute(APIRoute):
-    """A route that nobody enters without a valid token, not even with a broken body."""
+    """A route that nobody enters without a valid token, not even with a broken body.
+
+    A POST with an Idempotency-Key takes effect once.
+    """
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        options = documented_once(options) if options.get("methods") in (["POST"], {"POST"}) else options
+        acts = [found.dependency for found in options.get("dependencies") or ()]
+        action = next((found.action for found in acts if isinstance(found, Acts)), None)
+        self._action = action
+        once = repeatable(endpoint, action, options.get("status_code") or 200)
+        super().__init__(path, once if options.get("methods") in (["POST"], {"POST"}) else endpoint, **options)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """See APIRoute."""
         inner = super().get_route_handler()
+        kind = kind_of(self._action, self.methods or ())
 
         async def authenticated(request: Request) -> Response:
             ports: Ports = request.app.state.ports
+            address = request.client.host if request.client else ""
+            request.app.state.failures.require_few(address)
             try:
-                request.state.caller = await authenticate(request, ports)
-            except (TokenRefused, ProofRefused) as refusal:
+                with span("authenticate"):
+                    request.state.caller = await authenticate(request, ports)
+            except Unauthenticated as refusal:
+                if not _wants_nonce(refusal):
+                    request.app.state.failures.add(address)
+                if not isinstance(refusal, TokenRefused | ProofRefused):
+                    raise
                 # The word alone: the token itself is nobody's business, and outside all refusals are one.
                 refused = "access token" if isinstance(refusal, TokenRefused) else "DPoP proof"
                 _log.info("%s refused: %s", refused, refusal.why.value)
                 raise
+            await admitted(request, request.state.caller, kind)
+            once = await once_of(request, request.state.caller)
+            request.state.once = once
+            asked.set(None if once is None else (once, request.app.state.running))
             return await inner(request)
 
         return authenticated
+
+
+class Acts:
+    """A dependency that only says which action a route is for."""
+
+    def __init__(self, action: Action) -> None:
+        self.action = action
+
+    async def __call__(self) -> None:
+        """Nothing is needed."""
+
+
+def _wants_nonce(refusal: Unauthenticated) -> bool:
+    """Asking for a nonce is how every conversation begins, and no failure."""
+    return isinstance(refusal, ProofRefused) and refusal.why is ProofRefusal.NONCE
 
 
 def authenticated_router(prefix: str, tag: str) -> APIRouter:
@@ -66,21 +109,27 @@ def documentation(action: Action, *statuses: int, proven: bool = False) -> dict[
     }
     return {
         "description": f"Scope: {' or '.join(f'`{scope}`' for scope in scopes)}.",
-        "dependencies": [Security(scheme, scopes=scopes) for scheme in _DOCUMENTED_SCHEMES],
-        "responses": problems.documented(401, 403, *statuses, 503),
+        "dependencies": [*(Security(scheme, scopes=scopes) for scheme in _DOCUMENTED_SCHEMES), Depends(Acts(action))],
+        "responses": problems.documented(401, 403, *statuses, 429, 503),
         "openapi_extra": {"parameters": [proof]},
     }
 
 
-def _ports(request: Request) -> Ports:
+async def _ports(request: Request) -> Ports:
     ports: Ports = request.app.state.ports
     return ports
 
 
-def _caller(request: Request) -> Caller:
+async def _caller(request: Request) -> Caller:
     caller: Caller = request.state.caller
     return caller
 
 
+async def _once(request: Request) -> Once | None:
+    once: Once | None = request.state.once
+    return once
+
+
+WithOnce = Annotated[Once | None, Depends(_once)]
 WithPorts = Annotated[Ports, Depends(_ports)]
 WithCaller = Annotated[Caller, Depends(_caller)]

@@ -23,14 +23,14 @@ from faceseal.wire import (
     SearchKeys,
 )
 from keyserver.actions import Action
-from keyserver.routes.authentication import WithCaller, WithPorts, authenticated_router, documentation
+from keyserver.routes.authentication import WithCaller, WithOnce, WithPorts, authenticated_router, documentation
 from keyserver.service import breakglass, keylife, keys, lookup
 from keyserver.service.release import Releases
 
 router = authenticated_router("/v1/keys", "keys")
 
 
-def _releases(request: Request) -> Releases:
+async def _releases(request: Request) -> Releases:
     releases: Releases = request.app.state.releases
     return releases
 
@@ -122,9 +122,11 @@ def cancel_destruction(key_id: Identifier, ports: WithPorts, caller: WithCaller)
     summary="Release a key under a grant",
     **documentation(Action.RELEASE, 404, 413, 422, proven=True),
 )
-def release_key(key_id: Identifier, request: Release, releases: WithReleases, caller: WithCaller) -> Released:
+def release_key(
+    key_id: Identifier, request: Release, releases: WithReleases, caller: WithCaller, once: WithOnce
+) -> Released:
     """One use of the grant by the key that it is bound to, with a receipt from the audit log."""
-    return releases.release(caller, key_id, request)
+    return releases.release(caller, key_id, request, once)
 
 
 @router.post(
@@ -133,7 +135,7 @@ def release_key(key_id: Identifier, request: Release, releases: WithReleases, ca
     **documentation(Action.BREAK_GLASS, 404, 413, 422, proven=True),
 )
 def break_glass(
-    key_id: Identifier, request: BreakGlass, ports: WithPorts, releases: WithReleases, caller: WithCaller
+    key_id: Identifier, request: BreakGlass, releases: WithReleases, caller: WithCaller, once: WithOnce
 ) -> GlassBroken:
     """For whoever has the role that the tenant's policy names."""
-    return breakglass.break_glass(ports, releases, caller, key_id, request)
+    return breakglass.break_glass(releases, caller, key_id, request, once)

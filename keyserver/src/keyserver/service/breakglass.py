@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from faceseal.keytransport import KEY_BYTES, release_info, seal_key
 from faceseal.policywire import GrantEvent
@@ -26,36 +26,54 @@ from keyserver.service.events import Happening, announce
 from keyserver.service.facts import grant_info
 from keyserver.service.grants import new_grant_row
 from keyserver.service.keys import UNUSABLE_RECIPIENT, require_known
+from keyserver.service.once import Once
 from keyserver.service.policies import policy_in_force
 from keyserver.service.ports import Ports
 from keyserver.service.release import Releases
 from keyserver.store import queries
-from keyserver.store.tables import GrantKeyRow
+from keyserver.store.tables import GrantKeyRow, GrantRow
 
 _log = logging.getLogger(__name__)
+_REPEATED = UUID("8f0d3b52-6c0e-4f7b-9c57-0f6a4a1e2b7d")
+"""Names the grants of requests with an Idempotency-Key (RFC 9562, version 5)."""
 
 
-def break_glass(ports: Ports, releases: Releases, caller: Caller, key_id: UUID, request: BreakGlass) -> GlassBroken:
+def break_glass(
+    releases: Releases, caller: Caller, key_id: UUID, request: BreakGlass, once: Once | None = None
+) -> GlassBroken:
     """The key, sealed to the recipient, under a grant that is made for it.
 
     Raises ProofNeeded without a proof of the client's key, AccessDenied whatever the reason,
     NotFound if the key is not the tenant's, RequestInvalid for an unusable recipient,
-    Unavailable.  If the release fails after the grant was made, the grant stays in force for
-    `BREAK_GLASS_SECONDS`.
+    Unavailable; with `once`, KeyReused and StillRunning.  If the release fails after the grant
+    was made, the grant stays in force for `BREAK_GLASS_SECONDS`.
     """
-    grant = _make_grant(ports, caller, key_id, request)
-    # After the commit: what is shouted has happened.
-    _log.warning("the glass was broken: tenant %s, key %s, grant %s", caller.tenant, key_id, grant.id)
-    ports.on_break_glass(caller.tenant)
-    # Without a token, which would be the grant's end already, the release is refused on record.
-    released = releases.release(_again(caller), key_id, Release(grant=grant.token or "-", recipient=request.recipient))
+    ports = releases.ports
+    attempt = Attempt(ports, caller, Action.BREAK_GLASS, ports.clock(), key_id)
+    grant, token = _made_before(attempt, once) or _make_grant(attempt, request, once)
+    released = releases.release(_again(caller), key_id, Release(grant=token, recipient=request.recipient), once)
     used = grant.model_copy(update={"uses_left": 0, "state": GrantState.EXHAUSTED, "token": None})
     return GlassBroken(grant=used, released=released)
 
 
-def _make_grant(ports: Ports, caller: Caller, key_id: UUID, request: BreakGlass) -> Grant:
-    """A grant in force for this key alone, on record."""
-    attempt = Attempt(ports, caller, Action.BREAK_GLASS, ports.clock(), key_id)
+def _grant_id(ports: Ports, once: Once | None) -> UUID:
+    """The same for the same request, so that a repeated one finds its grant."""
+    return ports.new_id() if once is None else uuid5(_REPEATED, once.id.hex())
+
+
+def _made_before(attempt: Attempt, once: Once | None) -> tuple[Grant, str] | None:
+    """The grant of this very request and its token, if the request was made before; whether it counts is seen later."""
+    if once is None:
+        return None
+    with attempt.ports.database.reading() as session:
+        row = queries.grant(session, _grant_id(attempt.ports, once))
+        return None if row is None else _shown(row, attempt)
+
+
+def _make_grant(attempt: Attempt, request: BreakGlass, once: Once | None) -> tuple[Grant, str]:
+    """A grant in force for this key alone, on record, and its token."""
+    ports, caller, key_id = attempt.ports, attempt.caller, attempt.key_id
+    assert key_id is not None  # noqa: S101 - `break_glass` names it
     with deciding(attempt) as session:
         require(decide_proven(caller))
         present = policy_in_force(session, caller.tenant)
@@ -65,7 +83,7 @@ def _make_grant(ports: Ports, caller: Caller, key_id: UUID, request: BreakGlass)
         if key is None or key.state is not KeyState.ACTIVE:
             raise Refused(Reason.KEY_NOT_ACTIVE)
         _require_usable(request.recipient, key_id)
-        row = new_grant_row(ports.new_id(), caller, request.purpose_code, request.purpose, attempt.now)
+        row = new_grant_row(_grant_id(ports, once), caller, request.purpose_code, request.purpose, attempt.now)
         row.reference, row.policy_version, row.quorum = request.reference, present.version, 0
         row.valid_for, row.break_glass = BREAK_GLASS_SECONDS, True
         row.state, row.expires_at = GrantState.APPROVED, attempt.now + BREAK_GLASS_SECONDS
@@ -86,7 +104,18 @@ def _make_grant(ports: Ports, caller: Caller, key_id: UUID, request: BreakGlass)
             expires_at=row.expires_at,
         )
         audit.append(session, entry)
-        return grant_info(row, caller.subject, ports.issuer, attempt.now)
+        made = _shown(row, attempt)
+    # After the commit: what is shouted has happened.
+    _log.warning("the glass was broken: tenant %s, key %s, grant %s", caller.tenant, key_id, row.id)
+    ports.on_break_glass(caller.tenant)
+    return made
+
+
+def _shown(row: GrantRow, attempt: Attempt) -> tuple[Grant, str]:
+    ends = row.expires_at or attempt.now
+    issuer = attempt.ports.issuer
+    token = issuer.issue_grant(row.id, row.requested_by, row.tenant, ends - row.valid_for, ends, row.jkt)
+    return grant_info(row, attempt.caller.subject, issuer, attempt.now), token
 
 
 def _again(caller: Caller) -> Caller:

@@ -11,21 +11,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
 from faceseal.wire import MAX_KEYS_IN_GRANT
-from keyserver import audit, policy
+from keyserver import audit, metrics, policy
 from keyserver.actions import Action
 from keyserver.audit import Entry, Outcome
 from keyserver.errors import AccessDenied, Conflict, KeyServerError, NotFound, ProofNeeded, Unavailable
 from keyserver.policy import Caller, Decision, Denied, Reason
 from keyserver.proof import Proof
 from keyserver.service.ports import Ports
+from keyserver.store.database import Database
 from keyserver.store.replay import remember_proof
+from keyserver.tracing import span
 
 _NO_KEY = "there is no such key"
 _NO_GRANT = "there is no such grant"
@@ -103,13 +105,17 @@ def deciding(attempt: Attempt, *, writes: bool = True) -> Iterator[Session]:
     database = attempt.ports.database
     try:
         require(policy.decide_scope(attempt.caller, attempt.action))
-        with database.writing() if writes else database.reading() as session:
+        with span("decide", action=attempt.action.value), _session(database, writes) as session:
             if writes and not _proof_is_new(session, attempt):
                 raise Refused(Reason.PROOF_REPLAYED)
             yield session
     except (Refused, Broken) as refusal:
         _record(refusal, attempt)
         raise answer_to(refusal) from None
+
+
+def _session(database: Database, writes: bool) -> AbstractContextManager[Session]:
+    return database.writing() if writes else database.reading()
 
 
 def require_scope(attempt: Attempt) -> None:
@@ -154,7 +160,9 @@ def _proof_is_new(session: Session, attempt: Attempt) -> bool:
 
 
 def _record(refusal: Refused | Broken, attempt: Attempt) -> None:
+    entry = refused_entry(attempt, refusal)
     with attempt.ports.database.writing() as session:
         # What was undone has forgotten the proof; once refused, it is not to be tried again elsewhere.
         _proof_is_new(session, attempt)
-        audit.append(session, refused_entry(attempt, refusal))
+        audit.append(session, entry)
+    metrics.count_decision(entry)

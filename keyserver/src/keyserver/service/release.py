@@ -12,20 +12,22 @@ which each is decided by itself.  Order (the caller is already authenticated):
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from sqlalchemy.orm import Session
 
 from faceseal.keytransport import release_info, seal_key
 from faceseal.policywire import GrantEvent
 from faceseal.wire import Receipt, Release, Released
-from keyserver import audit, keywrap, policy
+from keyserver import audit, keywrap, metrics, policy
 from keyserver.actions import Action
 from keyserver.audit import Appended, Entry, Outcome
-from keyserver.errors import RequestInvalid, WrapBroken
-from keyserver.policy import Caller, Reason
+from keyserver.errors import KeyReused, KeyServerError, RequestInvalid, StillRunning, WrapBroken
+from keyserver.policy import Caller, GrantFacts, Reason
 from keyserver.proof import Proof
 from keyserver.service.combining import Combining
 from keyserver.service.deciding import (
@@ -41,11 +43,14 @@ from keyserver.service.deciding import (
 from keyserver.service.events import Happening, announce
 from keyserver.service.facts import grant_facts, key_facts
 from keyserver.service.keys import UNUSABLE_RECIPIENT
+from keyserver.service.once import Once, Running
 from keyserver.service.ports import Ports
-from keyserver.store import queries
+from keyserver.service.repeated import GivenBefore, Known, as_before, given_before, known_of, row_of
+from keyserver.store import idempotency, queries
 from keyserver.store.replay import remember_proofs
-from keyserver.store.tables import GrantRow, KekRow, KeyRow
+from keyserver.store.tables import GrantRow, KekRow, KeyRow, RepeatRow
 from keyserver.tokens import GrantClaims, TokenRefused
+from keyserver.tracing import span
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,7 @@ class Asked:
     key_id: UUID
     recipient: bytes
     claims: GrantClaims | TokenRefused
+    once: Once | None = None
 
 
 @dataclass(frozen=True)
@@ -68,56 +74,122 @@ class Given:
     happening: Happening
 
 
+Decided = Given | GivenBefore | Refused | Broken | KeyReused | StillRunning
+"""How one release ended, inside."""
+
+
 class Releases:
     """The releases of one process."""
 
     def __init__(self, ports: Ports) -> None:
-        self._ports = ports
-        self._combining: Combining[Asked, Released | Refused | Broken] = Combining(self._release_all)
+        self.ports = ports
+        self._combining: Combining[Asked, Released | Refused | Broken | KeyServerError] = Combining(self._release_all)
+        self._running = Running()
 
-    def release(self, caller: Caller, key_id: UUID, request: Release) -> Released:
+    def release(self, caller: Caller, key_id: UUID, request: Release, once: Once | None = None) -> Released:
         """One use of a grant: the image key, sealed to the recipient, with the proof that it is on record.
 
         Raises AccessDenied whatever the reason, NotFound if the key is not the tenant's,
         ProofNeeded if the request came without a proof, RequestInvalid for an unusable recipient,
-        Unavailable if nothing could be recorded.
+        Unavailable if nothing could be recorded; with `once`, KeyReused and StillRunning.
         """
-        now = self._ports.clock()
-        claims = _grant_claims(self._ports, request.grant, now)
+        now = self.ports.clock()
+        claims = _grant_claims(self.ports, request.grant, now)
         grant_id = claims.grant_id if isinstance(claims, GrantClaims) else None
-        attempt = Attempt(self._ports, caller, Action.RELEASE, now, key_id, grant_id)
+        attempt = Attempt(self.ports, caller, Action.RELEASE, now, key_id, grant_id)
         require_scope(attempt)
         proof = require_proof(attempt)
         _require_usable(request.recipient)
-        outcome = self._combining.run(Asked(attempt, proof, key_id, request.recipient, claims))
+        with self._running.claimed(once) if once else nullcontext():
+            outcome = self._combining.run(Asked(attempt, proof, key_id, request.recipient, claims, once))
         if isinstance(outcome, Released):
             return outcome
-        raise answer_to(outcome)
+        raise outcome if isinstance(outcome, KeyServerError) else answer_to(outcome)
 
-    def _release_all(self, asked: Sequence[Asked]) -> list[Released | Refused | Broken]:
-        with self._ports.database.writing() as session:
-            proofs = [(one.proof.jkt, one.proof.jti) for one in asked]
-            new = remember_proofs(session, proofs, self._ports.clock())
+    def _release_all(self, asked: Sequence[Asked]) -> list[Released | Refused | Broken | KeyServerError]:
+        now = self.ports.clock()
+        with span("decide", action=Action.RELEASE.value, count=len(asked)), self.ports.database.writing() as session:
+            unused = remember_proofs(session, [(one.proof.jkt, one.proof.jti) for one in asked], now)
+            known = known_of(session, [one.once for one in asked], now)
             claims = [one.claims for one in asked if isinstance(one.claims, GrantClaims)]
             grants = queries.grants_for_change(session, {found.grant_id for found in claims})
             keys = queries.keys_for_release(session, {one.key_id for one in asked})
             keks = queries.keks_of(session, keys.values())
-            outcomes = [
-                _decided(one, grants, keys, keks, self._ports) if unused else Refused(Reason.PROOF_REPLAYED)
-                for one, unused in zip(asked, new, strict=True)
+            outcomes: list[Decided] = [
+                _decided_once(session, one, known, grants, keys, keks, self.ports)
+                if is_unused
+                else Refused(Reason.PROOF_REPLAYED)
+                for one, is_unused in zip(asked, unused, strict=True)
             ]
-            announce(session, self._ports, [given.happening for given in outcomes if isinstance(given, Given)])
-            appended = audit.append_all(
-                session, [_entry(one, outcome) for one, outcome in zip(asked, outcomes, strict=True)]
-            )
+            announce(session, self.ports, [given.happening for given in outcomes if isinstance(given, Given)])
+            entries = [_entry(one, outcome) for one, outcome in zip(asked, outcomes, strict=True)]
+            appended = _appended(session, entries)
+            kept = zip(asked, outcomes, appended, strict=True)
+            idempotency.add(session, [row for each in kept for row in _kept(*each, now)], now)
         # Committed: from here on the releases are on record, and the keys may leave.
-        checkpoint = self._ports.signer.sign(appended[0].checkpoint)
-        return [
-            Released(key_id=one.key_id, sealed_key=outcome.sealed_key, receipt=_receipt(proved, checkpoint))
-            if isinstance(outcome, Given)
-            else outcome
-            for one, outcome, proved in zip(asked, outcomes, appended, strict=True)
+        for entry in filter(None, entries):
+            metrics.count_decision(entry)
+        proofs = [
+            one.proved if isinstance(one, GivenBefore) else new for one, new in zip(outcomes, appended, strict=True)
         ]
+        # One signature for all entries of this transaction.
+        signed = {each: self.ports.signer.sign(each) for each in {proof.checkpoint for proof in proofs if proof}}
+        return [
+            Released(
+                key_id=one.key_id, sealed_key=outcome.sealed_key, receipt=_receipt(proof, signed[proof.checkpoint])
+            )
+            if isinstance(outcome, Given | GivenBefore) and proof is not None
+            else _not_given(outcome)
+            for one, outcome, proof in zip(asked, outcomes, proofs, strict=True)
+        ]
+
+
+def _decided_once(
+    session: Session,
+    one: Asked,
+    known: Known,
+    grants: Mapping[UUID, GrantRow],
+    keys: Mapping[UUID, KeyRow],
+    keks: Mapping[tuple[str, int], KekRow],
+    ports: Ports,
+) -> Decided:
+    """The decision, or for what was given before: whether it would still be, and what it was."""
+    if one.once is None:
+        return _decided(one, grants, keys, keks, ports)
+    if one.once.id not in known.free:
+        return StillRunning()
+    row = known.rows.get(one.once.id)
+    if row is None:
+        return _decided(one, grants, keys, keks, ports)
+    if row.request != one.once.request:
+        return KeyReused()
+    try:
+        _require_allowed(one, grants, keys, as_before)
+    except Refused as refusal:
+        return refusal
+    metrics.count_replayed()
+    return given_before(session, row)
+
+
+def _require_allowed(
+    one: Asked,
+    grants: Mapping[UUID, GrantRow],
+    keys: Mapping[UUID, KeyRow],
+    seen: Callable[[GrantFacts], GrantFacts] = lambda facts: facts,
+) -> tuple[GrantRow, KeyRow]:
+    """The grant and the key, on the state that earlier ones of the same transaction have left.  Raises Refused."""
+    if isinstance(one.claims, TokenRefused):
+        raise Refused(Reason.GRANT_TOKEN_REFUSED, one.claims.why.value)
+    grant = grants.get(one.claims.grant_id)
+    if grant is None or (one.claims.sub, one.claims.tenant) != (grant.requested_by, grant.tenant):
+        raise Refused(Reason.GRANT_TOKEN_REFUSED, "no such grant")
+    if grant.jkt is not None and one.claims.jkt != grant.jkt:
+        raise Refused(Reason.GRANT_TOKEN_REFUSED, "binding")
+    key = keys.get(one.key_id)
+    if key is None:
+        raise Refused(Reason.KEY_UNKNOWN)
+    require(policy.decide_release(one.attempt.caller, key_facts(key), seen(grant_facts(grant)), one.attempt.now))
+    return grant, key
 
 
 def _decided(
@@ -127,20 +199,10 @@ def _decided(
     keks: Mapping[tuple[str, int], KekRow],
     ports: Ports,
 ) -> Given | Refused | Broken:
-    """The decision, on the state that earlier ones of the same transaction have left; takes a use if it is yes."""
+    """The decision; takes a use if it is yes."""
     attempt = one.attempt
     try:
-        if isinstance(one.claims, TokenRefused):
-            raise Refused(Reason.GRANT_TOKEN_REFUSED, one.claims.why.value)
-        grant = grants.get(one.claims.grant_id)
-        if grant is None or (one.claims.sub, one.claims.tenant) != (grant.requested_by, grant.tenant):
-            raise Refused(Reason.GRANT_TOKEN_REFUSED, "no such grant")
-        if grant.jkt is not None and one.claims.jkt != grant.jkt:
-            raise Refused(Reason.GRANT_TOKEN_REFUSED, "binding")
-        key = keys.get(one.key_id)
-        if key is None:
-            raise Refused(Reason.KEY_UNKNOWN)
-        require(policy.decide_release(attempt.caller, key_facts(key), grant_facts(grant), attempt.now))
+        grant, key = _require_allowed(one, grants, keys)
         image_key = _open(key, keks[key.tenant, key.kek_epoch], ports)
     except (Refused, Broken) as refusal:
         return refusal
@@ -151,8 +213,35 @@ def _decided(
     return Given(sealed_key, entry, told)
 
 
-def _entry(one: Asked, outcome: Given | Refused | Broken) -> Entry:
-    return outcome.entry if isinstance(outcome, Given) else refused_entry(one.attempt, outcome)
+def _entry(one: Asked, outcome: Decided) -> Entry | None:
+    """None for what changes nothing: what was given before has its entry."""
+    if isinstance(outcome, Given):
+        return outcome.entry
+    return refused_entry(one.attempt, outcome) if isinstance(outcome, Refused | Broken) else None
+
+
+def _appended(session: Session, entries: Sequence[Entry | None]) -> list[Appended | None]:
+    new = [entry for entry in entries if entry is not None]
+    appended = iter(audit.append_all(session, new) if new else [])
+    return [None if entry is None else next(appended) for entry in entries]
+
+
+def _kept(
+    one: Asked,
+    outcome: Decided,
+    appended: Appended | None,
+    now: int,
+) -> list[RepeatRow]:
+    if one.once is None or appended is None or not isinstance(outcome, Given):
+        return []
+    return [row_of(one.attempt.caller, one.once, outcome.sealed_key, appended, now)]
+
+
+def _not_given(
+    outcome: Decided,
+) -> Refused | Broken | KeyServerError:
+    assert not isinstance(outcome, Given | GivenBefore)  # noqa: S101 - those have a proof
+    return outcome
 
 
 def _require_usable(recipient: bytes) -> None:

@@ -10,23 +10,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.pool import QueuePool
 
 from keyserver.errors import SetupError, StoreUnavailable
+from keyserver.tracing import span
 
-_LOCK_WAIT_SECONDS = 10
+
+@dataclass(frozen=True)
+class Pool:
+    """How many connections there are, and how long anything waits: for one of them, for a lock, for the server."""
+
+    connections: int = 20
+    seconds: int = 10
 
 
 class Database:
     """One database with its connection pool."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, pool: Pool | None = None) -> None:
         """Opens no connection yet.  Raises SetupError if the URL is not one that is supported."""
-        self.engine = _engine(url)
+        self.engine = _engine(url, pool or Pool())
         writing, reading = self.engine, self.engine
         if self.engine.dialect.name == "sqlite":
             writing = self.engine.execution_options(begin="BEGIN IMMEDIATE")
@@ -43,13 +52,13 @@ class Database:
 
         Raises StoreUnavailable if the database fails in the block or at the commit.
         """
-        with wrapped_errors(), self._writing.begin() as session:
+        with span("database", transaction="writing"), wrapped_errors(), self._writing.begin() as session:
             yield session
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """A transaction that only reads.  Raises StoreUnavailable if the database fails."""
-        with wrapped_errors(), self._reading() as session:
+        with span("database", transaction="reading"), wrapped_errors(), self._reading() as session:
             yield session
 
     @contextmanager
@@ -57,6 +66,18 @@ class Database:
         """Like `writing`, below the level of tables: for migrations."""
         with self._writing_engine.begin() as connection:
             yield connection
+
+    @contextmanager
+    def probing(self) -> Iterator[Session]:
+        """A transaction that could write, and is undone at its end.  Raises StoreUnavailable."""
+        with wrapped_errors(), self._writing() as session:
+            yield session
+            session.rollback()
+
+    def connections_in_use(self) -> int:
+        """How many of the pool's connections are taken at this moment."""
+        pool = self.engine.pool
+        return pool.checkedout() if isinstance(pool, QueuePool) else 0
 
     def close(self) -> None:
         """Close all pooled connections."""
@@ -73,25 +94,38 @@ def wrapped_errors() -> Iterator[None]:
         raise StoreUnavailable(f"the database failed ({type(cause).__name__})") from cause
 
 
-def _engine(url: str) -> Engine:
+def _engine(url: str, pool: Pool) -> Engine:
     try:
         parsed = make_url(url)
         if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
-            engine = create_engine(parsed, hide_parameters=True, connect_args={"timeout": _LOCK_WAIT_SECONDS})
+            in_memory = parsed.database in (None, "", ":memory:")
+            sizes = {} if in_memory else _sizes(pool)
+            engine = create_engine(parsed, hide_parameters=True, connect_args={"timeout": pool.seconds}, **sizes)
             event.listen(engine, "connect", _prepare_sqlite)
             event.listen(engine, "begin", _begin_sqlite)
             return engine
         if parsed.drivername == "postgresql+psycopg":
-            options = f"-c lock_timeout={_LOCK_WAIT_SECONDS}s -c idle_in_transaction_session_timeout=60s"
+            options = f"-c lock_timeout={pool.seconds}s -c idle_in_transaction_session_timeout=60s"
             return create_engine(
                 parsed,
                 hide_parameters=True,
                 pool_pre_ping=True,
-                connect_args={"connect_timeout": _LOCK_WAIT_SECONDS, "options": options},
+                connect_args={
+                    # libpq takes no less than two seconds.
+                    "connect_timeout": max(2, pool.seconds),
+                    # A server that vanished without a word is noticed.
+                    "tcp_user_timeout": 1000 * pool.seconds,
+                    "options": options,
+                },
+                **_sizes(pool),
             )
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as cause:
         raise SetupError(f"the database URL cannot be used ({type(cause).__name__})") from None
     raise SetupError("the database URL must begin with sqlite:/// or postgresql+psycopg://")
+
+
+def _sizes(pool: Pool) -> dict[str, int]:
+    return {"pool_size": pool.connections, "max_overflow": 0, "pool_timeout": pool.seconds}
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

@@ -23,6 +23,15 @@ def head_for_append(session: Session) -> LogRow:
     return session.get_one(LogRow, 1, with_for_update=True)
 
 
+def size_for_probe(session: Session) -> int | None:
+    """The log's size, from a row that could be locked for appending; None if somebody is appending right now.
+
+    Fails where nothing can be written, such as on a standby.
+    """
+    found = select(LogRow.size).where(LogRow.id == 1).with_for_update(skip_locked=True)
+    return session.scalars(found).one_or_none()
+
+
 def nodes(session: Session, wanted: Collection[tuple[int, int]]) -> Mapping[tuple[int, int], bytes]:
     """The stored hashes of these subtrees, by (level, position)."""
     if not wanted:
@@ -36,6 +45,11 @@ def add(session: Session, first: int, new: Sequence[str], hashes: Mapping[tuple[
     insert_rows(session, EntryRow, ("entry_index", "leaf"), list(enumerate(new, start=first)))
     found = [(level, position, value) for (level, position), value in hashes.items()]
     insert_rows(session, NodeRow, ("level", "position", "hash"), found)
+
+
+def leaf(session: Session, index: int) -> str:
+    """The leaf with this number, which there is."""
+    return session.get_one(EntryRow, index).leaf
 
 
 def leaves(session: Session, size: int) -> Iterator[str]:

@@ -8,6 +8,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy.orm import Session
 
 from keyserver.errors import SetupError
 from keyserver.store.database import Database, wrapped_errors
@@ -42,6 +43,17 @@ def is_current(database: Database) -> bool:
     with wrapped_errors(), database.engine.connect() as connection:
         heads = MigrationContext.configure(connection).get_current_heads()
     return set(heads) == set(ScriptDirectory.from_config(_config()).get_heads())
+
+
+def head() -> str:
+    """The revision that this program needs."""
+    (revision,) = ScriptDirectory.from_config(_config()).get_heads()
+    return revision
+
+
+def revision_of(session: Session) -> str:
+    """The revision that the database has; empty if it has none."""
+    return MigrationContext.configure(session.connection()).get_current_revision() or ""
 
 
 def _config(**attributes: object) -> Config:

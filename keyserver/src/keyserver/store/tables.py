@@ -285,3 +285,38 @@ class ProofRow(Base):
     digest: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
     """Of the key's thumbprint and the proof's `jti`."""
     expires_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class RepeatRow(Base):
+    """A request that took effect under an Idempotency-Key.  After `expires_at` the key counts as new."""
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (Index(None, "expires_at"),)
+
+    id: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    """Digest of tenant, subject and key."""
+    tenant: Mapped[str] = mapped_column(String(64))
+    request: Mapped[bytes] = mapped_column(LargeBinary)
+    """Digest of method, path and body."""
+    status: Mapped[int] = mapped_column(SmallInteger)
+    kek_epoch: Mapped[int | None] = mapped_column(Integer)
+    """Of the KEK under which `answer` is sealed; None if it holds no secret."""
+    answer: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """None if it could not be kept."""
+    expires_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class BucketRow(Base):
+    """A token bucket: how much one client, or one tenant, may still do of one kind."""
+
+    __tablename__ = "rate_buckets"
+    __table_args__ = (Index(None, "full_at"),)
+
+    id: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    """Digest of whose it is and what for."""
+    tokens: Mapped[int] = mapped_column(BigInteger)
+    """In thousandths, as of `refilled_at`."""
+    refilled_at: Mapped[int] = mapped_column(BigInteger)
+    """Milliseconds since 1970."""
+    full_at: Mapped[int] = mapped_column(BigInteger)
+    """Milliseconds since 1970; a bucket that is full need not be kept."""

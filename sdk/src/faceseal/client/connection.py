@@ -11,8 +11,9 @@ from __future__ import annotations
 import ipaddress
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
+from uuid import uuid4
 
 import httpx
 
@@ -21,12 +22,15 @@ from faceseal.client.credentials import Credentials
 from faceseal.client.deadline import Deadline
 from faceseal.client.dpop import DpopKey
 from faceseal.client.parse import Model, parse_message
-from faceseal.client.refusal import refusal
+from faceseal.client.refusal import ComeAgain, may_come_again, pause_of, refusal
 from faceseal.errors import KeySourceError, ServerMisbehaved, ServerUnavailable
 
 GET_RETRIES = 2
+SEND_RETRIES = 4
 RETRY_PAUSE = 0.1
-"""Seconds."""
+"""Seconds, before the first retry; each further one waits twice as long, or as long as the server asks."""
+LONGEST_PAUSE = 2.0
+NO_HEADERS: Mapping[str, str] = {}
 LONGEST_TIMEOUT = 300.0
 LONGEST_TOKEN = 8192
 _KEEP_ALIVE = 4.0
@@ -83,37 +87,66 @@ class Connection:
         return self._credentials.prove()
 
     def get(self, path: str, answer: type[Model]) -> Model:
-        """GET; tried again twice if the connection fails."""
+        """GET; tried again twice if the connection fails or the server is busy."""
         return self._perform("GET", path, None, 200, answer, retries=GET_RETRIES)
 
     def send(
         self, method: Literal["POST", "PUT"], path: str, body: wire.Message | None, status: int, answer: type[Model]
     ) -> Model:
-        """POST or PUT, once, and once more if only the nonce was wrong; `status` is the one that means success."""
-        return self._perform(method, path, body, status, answer, retries=0)
+        """POST or PUT, which takes effect once; `status` is the one that means success.
+
+        Tried again a few times if the connection fails or the server is busy: a POST carries an
+        Idempotency-Key, by which the server knows it again, and a PUT changes nothing twice.
+        """
+        once = {"idempotency-key": f'"{uuid4()}"'} if method == "POST" else {}
+        return self._perform(method, path, body, status, answer, retries=SEND_RETRIES, headers=once)
 
     def _perform(
-        self, method: str, path: str, body: wire.Message | None, status: int, answer: type[Model], retries: int
+        self,
+        method: str,
+        path: str,
+        body: wire.Message | None,
+        status: int,
+        answer: type[Model],
+        retries: int,
+        headers: Mapping[str, str] = NO_HEADERS,
     ) -> Model:
+        pause, until = RETRY_PAUSE, time.monotonic() + self._timeout
         with self._deadline.limit(self._timeout):
             while True:
                 try:
-                    return self._exchange(method, path, body, status, answer)
+                    return self._exchange(method, path, body, status, answer, headers)
                 except httpx.HTTPError as cause:
                     transient = isinstance(cause, httpx.NetworkError | httpx.RemoteProtocolError)
-                    if not transient or retries == 0 or self._deadline.expired:
+                    if not transient or retries == 0 or self._deadline.expired or time.monotonic() + pause >= until:
                         raise self._network_error(cause) from cause
+                except ComeAgain as busy:
+                    pause = max(pause, busy.pause)
+                    if retries == 0 or time.monotonic() + pause >= until:
+                        raise busy.otherwise from None
                 retries -= 1
-                time.sleep(RETRY_PAUSE)
+                time.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
 
-    def _exchange(self, method: str, path: str, body: wire.Message | None, status: int, answer: type[Model]) -> Model:
+    def _exchange(
+        self,
+        method: str,
+        path: str,
+        body: wire.Message | None,
+        status: int,
+        answer: type[Model],
+        headers: Mapping[str, str],
+    ) -> Model:
         content = None if body is None else body.model_dump_json().encode()
-        response, data = self._round_trip(method, path, content)
+        response, data = self._round_trip(method, path, content, headers)
         if self._credentials.asked_for_nonce(response):
-            response, data = self._round_trip(method, path, content)
+            response, data = self._round_trip(method, path, content, headers)
         if response.status_code != status:
             challenge = response.headers.get("www-authenticate", "")
-            raise refusal(self.url, response.status_code, _media_type(response), data, challenge)
+            error = refusal(self.url, response.status_code, _media_type(response), data, challenge)
+            if may_come_again(response.status_code, _media_type(response), data):
+                raise ComeAgain(pause_of(response.headers.get("retry-after", "")), error)
+            raise error
         if _media_type(response) != "application/json":
             raise ServerMisbehaved(f"the key server at {self.url} did not answer with JSON; check the URL")
         try:
@@ -124,9 +157,11 @@ class Connection:
                 "check that it fits this version of faceseal"
             ) from None
 
-    def _round_trip(self, method: str, path: str, content: bytes | None) -> tuple[httpx.Response, bytes]:
+    def _round_trip(
+        self, method: str, path: str, content: bytes | None, more: Mapping[str, str]
+    ) -> tuple[httpx.Response, bytes]:
         url = self.url + path
-        headers = self._credentials.headers(method, url)
+        headers = {**self._credentials.headers(method, url), **more}
         if content is not None:
             headers["content-type"] = "application/json"
         with self._client.stream(

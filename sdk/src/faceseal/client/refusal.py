@@ -57,6 +57,31 @@ def refusal(url: str, status: int, media_type: str, body: bytes, challenge: str 
     return ServerMisbehaved(f"the key server at {url} failed (HTTP {status}); ask its operator")
 
 
+class ComeAgain(Exception):
+    """The server has not begun, or not ended: the same request may be sent again.  Never leaves the client.
+
+    `pause` is for how many seconds it asks; `otherwise` is the error if there is no other try.
+    """
+
+    def __init__(self, pause: float, otherwise: KeySourceError) -> None:
+        super().__init__(str(otherwise))
+        self.pause = pause
+        self.otherwise = otherwise
+
+
+def may_come_again(status: int, media_type: str, body: bytes) -> bool:
+    """Whether an answer means that the same request, with the same Idempotency-Key, is worth another try."""
+    if status in _BUSY:
+        return True
+    problem = _problem(status, media_type, body) if status == 409 else None
+    return problem is not None and problem.type == wire.PROBLEM_BASE + "in-progress"
+
+
+def pause_of(retry_after: str) -> float:
+    """Seconds that a Retry-After header asks for; 0 for a date or nonsense."""
+    return float(retry_after) if retry_after.isascii() and retry_after.isdigit() and len(retry_after) <= 6 else 0.0
+
+
 def _problem(status: int, media_type: str, body: bytes) -> wire.Problem | None:
     if media_type != "application/problem+json":
         return None

@@ -138,6 +138,7 @@ class KeyServer:
 
         It is on record as what it is, and reported.  Raises as `release` does.
         """
+        self._connection.prove()
         private = X25519PrivateKey.generate()
         recipient = private.public_key().public_bytes_raw()
         request = _request(
