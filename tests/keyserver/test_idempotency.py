@@ -69,6 +69,14 @@ def test_a_key_is_created_once_and_answered_byte_by_byte_as_before(world: Any, a
     assert len(open_key(answer.sealed_key, mine, creation_info(answer.key.id))) == 32
 
 
+def test_a_batch_of_keys_is_created_once(world: Any, alice: Any) -> None:
+    body = {"recipient": recipient(X25519PrivateKey.generate()), "keys": [{}] * 40}
+    first, again = (post(alice, "/v1/keys/batch", "all", body) for _ in range(2))
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert again.content == first.content
+    assert count(world, KeyRow) == events(world)["key.create.allowed"] == 40
+
+
 def test_another_request_under_the_same_key_is_refused(world: Any, alice: Any, created: Any) -> None:
     body, _, _ = created
     others = [
