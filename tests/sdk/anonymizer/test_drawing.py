@@ -122,6 +122,25 @@ def test_a_face_too_small_for_the_guard_is_not_shown_to_it(exchange, judged):
     assert is_made_from(draw, latents[int(surprise.argmin())], exchange)
 
 
+def test_the_guard_sees_the_face_with_what_is_around_it(exchange):
+    shown = []
+
+    def likeness(original, made, landmarks):
+        shown.append((original, made, landmarks))
+        return 0.0
+
+    (draw,) = draw_best(
+        origins([placed(record())], KEY, exchange), exchange, Choice(1, 1, IdentityGuard(likeness, 0.3))
+    )
+    ((original, made, landmarks),) = shown
+    assert np.array_equal(original, PHOTO[50 - 32 : 50 + 160, 60 - 32 : 60 + 160])
+    assert np.array_equal(made[32:-32, 32:-32], draw.square)
+    changed = (made != original).any(axis=2)
+    assert changed[32:-32, 32:-32].any()
+    assert changed.sum() == changed[32:-32, 32:-32].sum()
+    assert np.allclose(landmarks, record().landmarks[:5] * 8 + 32)
+
+
 def test_one_draw_is_not_judged(exchange, judged):
     draw_best(origins([placed(record())], KEY, exchange), exchange, Choice(1))
     assert not judged

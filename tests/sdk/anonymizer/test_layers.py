@@ -5,7 +5,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faceseal.anonymizer.placing import layers, masked_pixels, place_face
+from faceseal.anonymizer.placing import face_at, layers, masked_pixels
 from faceseal.envelope.header import FaceRecord
 from faceseal.imagekey import ImageKey
 
@@ -43,7 +43,7 @@ def test_a_face_sees_nothing_of_a_later_one_and_all_of_an_earlier_one():
     faces = [replace(record(0, 0, 4), mask=left), replace(record(34, 0, 4), mask=right)]
     key = ImageKey(uuid.uuid4(), bytes(32))
     hidden = masked_pixels(faces[1], photo)[:64, :64].reshape(16, 4, 16, 4).any(axis=(1, 3))
-    first, second = (place_face(photo, faces, index, key).face for index in range(2))
+    first, second = (face_at(photo, faces, index, key) for index in range(2))
     assert hidden.any()
     assert np.array_equal(first.inside, ~hidden)
     assert second.inside.all()

@@ -44,10 +44,9 @@ class Choice:
 
 @dataclass(frozen=True, eq=False)
 class Origin:
-    """A face to be replaced: what its record says, the key, and its noise (C, L, L) from `Exchange.noise`."""
+    """A face to be replaced, the key, and the face's noise (C, L, L) from `Exchange.noise`."""
 
-    record: FaceRecord
-    face: Face
+    placed: Placed
     key: ImageKey
     noise: FloatArray
 
@@ -70,7 +69,7 @@ class Draw:
 def origins(placed: Sequence[Placed], key: ImageKey, exchange: Exchange) -> list[Origin]:
     """What faces of a photo are drawn from: inverts them, in one batch."""
     noise = exchange.noise([one.face for one in placed])
-    return [Origin(one.record, one.face, key, found) for one, found in zip(placed, noise, strict=True)]
+    return [Origin(one, key, found) for one, found in zip(placed, noise, strict=True)]
 
 
 def draw_best(sources: Sequence[Origin], exchange: Exchange, choice: Choice) -> list[Draw]:
@@ -89,20 +88,23 @@ def draw_best(sources: Sequence[Origin], exchange: Exchange, choice: Choice) -> 
 
 
 def _draw_once(sources: Sequence[Origin], exchange: Exchange, choice: Choice) -> list[Draw]:
-    records = [_redrawn(source.record) for source in sources for _ in range(choice.draws)]
+    records = [_redrawn(source.placed.record) for source in sources for _ in range(choice.draws)]
     several = [source for source in sources for _ in range(choice.draws)]
     faces = [_under(source, record) for source, record in zip(several, records, strict=True)]
     noise = np.stack([source.noise for source in several])
     latents = exchange.generated(exchange.mapped(noise, faces), faces)
-    best = _chosen(latents, faces, exchange, choice)
+    views = [source.placed.view for source in several]
+    best = _chosen(latents, faces, views, exchange, choice)
     squares = exchange.shown(latents[best], [faces[index] for index in best], carrying=True)
     return [
-        Draw(records[index], faces[index], square, _likeness(faces[index], square, choice.guard))
+        Draw(records[index], faces[index], square, _likeness(faces[index], views[index], square, choice.guard))
         for index, square in zip(best, squares, strict=True)
     ]
 
 
-def _chosen(latents: FloatArray, faces: Sequence[Face], exchange: Exchange, choice: Choice) -> list[int]:
+def _chosen(
+    latents: FloatArray, faces: Sequence[Face], views: Sequence[Pixels], exchange: Exchange, choice: Choice
+) -> list[int]:
     """The index of the best of each `choice.draws` in a row."""
     if choice.draws == 1:
         return list(range(len(faces)))
@@ -110,17 +112,20 @@ def _chosen(latents: FloatArray, faces: Sequence[Face], exchange: Exchange, choi
     likeness = np.full(len(faces), -math.inf)
     if choice.guard is not None:
         squares = exchange.shown(latents, faces)
-        likeness = np.array([_likeness(face, s, choice.guard) for face, s in zip(faces, squares, strict=True)])
+        likeness = np.array([_likeness(*each, choice.guard) for each in zip(faces, views, squares, strict=True)])
     marks = [(a > choice.bound, a if a > choice.bound else odd) for a, odd in zip(likeness, surprise, strict=True)]
     groups = range(0, len(faces), choice.draws)
     return [min(range(first, first + choice.draws), key=marks.__getitem__) for first in groups]
 
 
-def _likeness(face: Face, square: Pixels, guard: IdentityGuard | None) -> float:
+def _likeness(face: Face, view: Pixels, square: Pixels, guard: IdentityGuard | None) -> float:
     points = face.landmarks[:5] * face.cell
     if guard is None or float(np.linalg.norm(points[1] - points[0])) < guard.smallest:
         return -math.inf
-    return guard.likeness(face.square, square, points)
+    margin = (len(view) - len(square)) // 2
+    made = view.copy()
+    made[margin:-margin, margin:-margin] = square
+    return guard.likeness(view, made, points + margin)
 
 
 def _redrawn(record: FaceRecord) -> FaceRecord:
@@ -129,4 +134,4 @@ def _redrawn(record: FaceRecord) -> FaceRecord:
 
 
 def _under(source: Origin, record: FaceRecord) -> Face:
-    return replace(source.face, stream_key=stream_key(source.key, record))
+    return replace(source.placed.face, stream_key=stream_key(source.key, record))

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from faceseal.anonymizer.sealed import Pixels
 
 Likeness = Callable[[Pixels, Pixels, NDArray[np.float64]], float]
-"""(face square (S, S, 3), another version of it, landmarks (5, 2) in pixels) -> higher for more alike."""
+"""(picture of a face and what is around it (H, W, 3), another version of it, landmarks (5, 2) in pixels) -> higher for
+more alike."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from faceseal.anonymizer.attempts import Demands, best_attempts, decibel
-from faceseal.anonymizer.placing import layers, place_face, square_of
+from faceseal.anonymizer.placing import face_at, layers, place_face, square_of
 from faceseal.anonymizer.sealed import Pixels
 from faceseal.envelope.header import FaceRecord
 from faceseal.imagekey import ImageKey
@@ -39,8 +39,7 @@ def restore_faces(
     pixels: Pixels, records: Sequence[FaceRecord], exchange: Exchange, key: ImageKey, *, recoded: bool = False
 ) -> Pixels:
     """The photo restored from the anonymized pixels alone; recoded: they are not those that were sealed."""
-    placed = [place_face(pixels, records, index, key, recoded=recoded) for index in range(len(records))]
-    squares = exchange.restore([one.face for one in placed])
-    for one, square in zip(placed, squares, strict=True):
-        pixels = square_of(one.record).paste(pixels, square, one.record.mask)
+    faces = [face_at(pixels, records, index, key, recoded=recoded) for index in range(len(records))]
+    for record, square in zip(records, exchange.restore(faces), strict=True):
+        pixels = square_of(record).paste(pixels, square, record.mask)
     return pixels

@@ -19,18 +19,25 @@ from faceseal.imagekey import ImageKey
 if TYPE_CHECKING:
     from faceseal.exchange import Face
 
+VIEW_MARGIN = 4
+"""Cells; recognition networks look at about a quarter more than the face square."""
+
 
 @dataclass(frozen=True, eq=False)
 class Placed:
-    """A face of a photo: what the header says of it, and what the generator works on."""
+    """A face of a photo that is to be anonymized.
+
+    record: what the header says of it; face: what the generator works on; view: the square with
+    `VIEW_MARGIN` cells of the photo on all sides, ((16 + 2 * 4) * cell, the same, 3), which is
+    what somebody would look at to recognize the face.
+    """
 
     record: FaceRecord
     face: Face
+    view: Pixels
 
 
-def place_face(
-    pixels: Pixels, records: Sequence[FaceRecord], index: int, key: ImageKey, *, recoded: bool = False
-) -> Placed:
+def face_at(pixels: Pixels, records: Sequence[FaceRecord], index: int, key: ImageKey, *, recoded: bool = False) -> Face:
     """One of a photo's faces, with what the key makes of its nonce; recoded: see `Face`.
 
     The faces after it in `records` are hidden from it: they are exchanged later than it when
@@ -42,7 +49,7 @@ def place_face(
     record = records[index]
     square = square_of(record)
     height, width, _ = pixels.shape
-    face = Face(
+    return Face(
         square=square.crop(pixels),
         mask=record.mask,
         inside=square.inside(width, height) & ~_hidden(square, records[index + 1 :]),
@@ -51,7 +58,13 @@ def place_face(
         public_seed=hashlib.sha256(b"faceseal/1 public noise" + record.nonce[:PUBLIC_NONCE_BYTES]).digest(),
         recoded=recoded,
     )
-    return Placed(record, face)
+
+
+def place_face(pixels: Pixels, records: Sequence[FaceRecord], index: int, key: ImageKey) -> Placed:
+    """One of a photo's faces, to be anonymized."""
+    record = records[index]
+    view = square_of(record).crop(pixels, VIEW_MARGIN * record.cell)
+    return Placed(record, face_at(pixels, records, index, key), view)
 
 
 def stream_key(key: ImageKey, record: FaceRecord) -> bytes:

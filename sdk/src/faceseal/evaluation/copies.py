@@ -13,7 +13,7 @@ from dataclasses import replace
 from faceseal.anonymizer.attempts import Demands
 from faceseal.anonymizer.drawing import draw_best, origins
 from faceseal.anonymizer.generator import exchange_with, matching_model
-from faceseal.anonymizer.placing import place_face, square_of
+from faceseal.anonymizer.placing import face_at, place_face, square_of
 from faceseal.anonymizer.restoring import grey
 from faceseal.anonymizer.sealed import SealedContent
 from faceseal.envelope.header import FaceRecord
@@ -35,7 +35,7 @@ def restore_copies(
     photos = [content.pixels for content in contents]
     records = header.faces
     faces = [
-        place_face(content.pixels, records, index, key, recoded=not content.intact).face
+        face_at(content.pixels, records, index, key, recoded=not content.intact)
         for content, key in zip(contents, keys, strict=True)
         for index in range(len(records))
     ]

@@ -13,7 +13,7 @@ from PIL import Image
 
 from faceseal.anonymizer.attempts import decibel
 from faceseal.anonymizer.generator import exchange_with
-from faceseal.anonymizer.placing import place_face
+from faceseal.anonymizer.placing import face_at
 from faceseal.errors import FaceTooAlike, FidelityTooLow, NoFaceFound, PhotoError
 from faceseal.evaluation.appearance import landmark_distance, main_face, same_place
 from faceseal.evaluation.fidelity import Fidelity, fidelity
@@ -189,7 +189,7 @@ def _reached(trial: Trial, face: DetectedFace, profile: Profile, model: Model) -
 
 def _carried(trial: Trial, profile: Profile, model: Model) -> float:
     """The latent depends on the square alone, so any key and map will do."""
-    face = place_face(trial.original, [trial.record], 0, new_key()).face
+    face = face_at(trial.original, [trial.record], 0, new_key())
     inside = face.masked_pixels
     carried = exchange_with(model, profile.solver, 0).carried(face)
     return decibel(face.square[inside], carried[inside])

@@ -42,10 +42,14 @@ class FaceSquare:
         """In pixels."""
         return GRID * self.cell
 
-    def crop(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The square (side, side, 3) of a photo (H, W, 3), whose edge pixels continue beyond it."""
-        rows = np.clip(np.arange(self.y, self.y + self.side), 0, pixels.shape[0] - 1)
-        columns = np.clip(np.arange(self.x, self.x + self.side), 0, pixels.shape[1] - 1)
+    def crop(self, pixels: NDArray[np.uint8], margin: int = 0) -> NDArray[np.uint8]:
+        """The square (side, side, 3) of a photo (H, W, 3), whose edge pixels continue beyond it.
+
+        margin: pixels of the photo around the square that come along on all sides.
+        """
+        along = np.arange(-margin, self.side + margin)
+        rows = np.clip(self.y + along, 0, pixels.shape[0] - 1)
+        columns = np.clip(self.x + along, 0, pixels.shape[1] - 1)
         return np.asarray(pixels[rows[:, None], columns])
 
     def paste(self, pixels: NDArray[np.uint8], square: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
