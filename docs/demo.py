@@ -25,7 +25,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 import faceseal
 from faceseal.anonymizer import SealedContent, read_sealed, restore_with_key
-from faceseal.anonymizer.layers import masked_pixels
+from faceseal.anonymizer.placing import masked_pixels
 from faceseal.anonymizer.sealed import encode_png
 from faceseal.client import DpopKey
 from faceseal.errors import AccessDenied, FacesealError
