@@ -36,6 +36,8 @@ def shown(name: str, value: object) -> str:
         return _rates(value)
     if isinstance(value, tuple):
         return "[" + ", ".join(f'"{each}"' for each in value) + "]"
+    if isinstance(value, float):
+        return f"{value:g}"
     return str(value.value if isinstance(value, Enum) else value)
 
 
