@@ -46,7 +46,7 @@ def test_every_setting_that_is_named_anywhere_is_one(page):
 
 
 def commands_in_blocks():
-    for page in OPERATING:
+    for page in [ROOT / "README.md", *OPERATING]:
         for block in re.findall(r"```\w*\n(.*?)```", page.read_text(), re.DOTALL):
             for line in block.splitlines():
                 line = line.split("#")[0].split(" > ")[0].strip()
@@ -71,7 +71,7 @@ def resolved(line):
 
 
 @pytest.mark.parametrize("line", sorted(set(commands_in_blocks())))
-def test_every_command_in_a_block_of_the_operators_guide_can_be_given_like_that(line):
+def test_every_command_in_a_block_can_be_given_like_that(line):
     command, words = resolved(line)
     if words == ["--help"]:
         return
