@@ -111,5 +111,5 @@ def test_what_the_image_is_built_from_is_there_and_not_ignored():
     for source in re.findall(r"^COPY (?!--from)(\S+) ", DOCKERFILE, re.MULTILINE):
         assert (FOLDER.parent / source).exists()
         assert f"!{source}\n" in ignored
-    build = SERVICES["init"]["build"]
-    assert (FOLDER / build["context"] / build["dockerfile"]).is_file()
+    for each in OURS.values():
+        assert (FOLDER / each["build"]["context"] / each["build"]["dockerfile"]).is_file()
