@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import update
 from webhook_peer import WebhookPeer, running_webhook_peer
 
 from faceseal.wire import RequestGrant, Scope
@@ -23,6 +25,9 @@ from keyserver.policy import Caller
 from keyserver.proof import Proof
 from keyserver.service import grants
 from keyserver.settings import Settings
+from keyserver.store.database import Database
+from keyserver.store.tables import DeliveryRow
+from keyserver.webhooks.delivery import GIVE_UP_AFTER
 
 
 @pytest.fixture
@@ -170,6 +175,20 @@ def test_a_worker_delivers_until_it_is_told_to_stop(keyserver: Any, data: Path, 
             worker.kill()
     assert (worker.returncode, errors) == (0, "")
     assert " 0 waiting, 0 given up" in keyserver("webhook", "list")
+
+
+def test_a_worker_logs_lines_as_a_server_does_and_no_address(keyserver: Any, data: Path, peer: WebhookPeer) -> None:
+    keyserver("webhook", "add", peer.url, "--tenant", "default")
+    request_grant(data)
+    with Database(Settings(data=data).url).writing() as session:
+        session.execute(update(DeliveryRow).values(created_at=DeliveryRow.created_at - GIVE_UP_AFTER))
+    peer.statuses = [503]
+    command = [sys.executable, "-m", "keyserver", "webhook", "deliver", "--once", "--data", str(data)]
+    environment = {**os.environ, "KEYSERVER_LOG_LEVEL": "debug"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=environment)
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert ["was given up" in line["message"] for line in lines if line["level"] == "warning"] == [True]
+    assert "/hook" not in done.stderr
 
 
 def test_a_token_carries_the_roles_that_it_was_issued_with(keyserver: Any, data: Path) -> None:

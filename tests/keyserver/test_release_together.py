@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from sqlalchemy import text
+from sqlalchemy import event, text
+from sqlalchemy.orm import ORMExecuteState, Session
 
 from faceseal.keytransport import open_key, release_info
 from faceseal.translog import open_checkpoint, verify_inclusion
@@ -189,3 +192,44 @@ def test_sixty_four_at_once_on_two_replicas_get_the_ten_uses_there_are(
     assert events(world).count("release.allowed") == 10
     assert events(world).count("release.denied") == 54
     assert alice.get(f"/v1/grants/{grant_id}").json()["uses_left"] == 0
+
+
+def test_each_release_of_a_batch_is_of_a_key_that_its_own_grant_names(world: Any, alice: Any, bob: Any) -> None:
+    """Two grants and two keys in one transaction: neither grant opens the other's key."""
+    (one, _), (other, _) = alice.create_key(), alice.create_key()
+    _, for_one = world.grant_token(alice, bob, one.id, uses=5)
+    _, for_other = world.grant_token(alice, bob, other.id, uses=5)
+    together = Together(world.ports)
+    for key, token in ((one, for_one), (one, for_other), (other, for_one), (other, for_other)):
+        together.ask(alice.caller(), key.id, token)
+    assert [isinstance(each, Released) for each in together.done()] == [True, False, False, True]
+    denied = [json.loads(leaf) for leaf in world.leaves()][-3:-1]
+    assert [entry["reason"] for entry in denied] == ["key_not_in_grant", "key_not_in_grant"]
+
+
+def test_a_release_asks_only_for_the_key_in_question_however_many_its_grant_names(
+    world: Any, alice: Any, bob: Any
+) -> None:
+    keys = [alice.create_key()[0] for _ in range(30)]
+    _, token = world.grant_token(alice, bob, *(key.id for key in keys), uses=5)
+    caller, mine = alice.caller(), X25519PrivateKey.generate().public_key().public_bytes_raw()
+    read: list[int] = []
+    with rows_read(world.ports.database, "grant_keys", read):
+        Releases(world.ports).release(caller, keys[17].id, Release(grant=token, recipient=mine))
+    assert read == [1]
+
+
+@contextmanager
+def rows_read(database: Database, table: str, counts: list[int]) -> Iterator[None]:
+    """Of each query of this table in the block, how many rows there were."""
+
+    def after(execution: ORMExecuteState) -> None:
+        if execution.is_select and f"FROM {table}" in str(execution.statement):
+            result = execution.invoke_statement().freeze()
+            counts.append(len(result().all()))
+
+    event.listen(Session, "do_orm_execute", after)
+    try:
+        yield
+    finally:
+        event.remove(Session, "do_orm_execute", after)

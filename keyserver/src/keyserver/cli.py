@@ -21,7 +21,7 @@ from typer.exceptions import TyperException
 
 from faceseal.errors import FacesealError
 from faceseal.translog import VerifierKey
-from keyserver import audit, backup_cli, installation
+from keyserver import audit, backup_cli, cli_settings, installation
 from keyserver.audit.export import export_lines, verify_export
 from keyserver.cli_options import Data, Tenant, read_settings
 from keyserver.cli_policy import policy_app
@@ -48,7 +48,11 @@ app.add_typer(webhook_app, name="webhook")
 
 @app.command()
 def init(data: Data = None, tenant: Tenant = "default") -> None:
-    """Create a key server, bring its schema up to date, or add a tenant; print the log's verifier key."""
+    """Create a key server, bring its schema up to date, or add a tenant; print the log's verifier key.
+
+    Made if missing: the keys of the root (if it is a file), the issuer and the log, and nonce.key, from which the
+    nonces of clients' proofs (DPoP) are made; all replicas need the same ones.
+    """
     if not re.fullmatch(TENANT_PATTERN, tenant):
         raise SetupError("a tenant's name has 1 to 64 of a-z, 0-9, '.', '_', '-', and begins with a letter or digit")
     ports = installation.initialise(read_settings(data), tenant, int(time.time()))
@@ -57,7 +61,11 @@ def init(data: Data = None, tenant: Tenant = "default") -> None:
 
 @app.command()
 def serve(data: Data = None, host: str = "127.0.0.1", port: int = 8480) -> None:
-    """Answer requests until SIGTERM; print one line when ready.  TLS is a proxy's task."""
+    """Answer requests until SIGTERM; print one line when ready.
+
+    TLS is a proxy's task.  Behind one, KEYSERVER_EXTERNAL_URL must be the address that clients use: their proofs
+    of possession (DPoP) name it.
+    """
     # Imported here: no other command needs the web framework.
     from keyserver import logs, metrics, serving, tracing
     from keyserver.app import create_app
@@ -88,6 +96,7 @@ def serve(data: Data = None, host: str = "127.0.0.1", port: int = 8480) -> None:
         )
 
 
+app.command("settings")(cli_settings.settings)
 app.command("backup")(backup_cli.backup)
 app.command("restore")(backup_cli.restore)
 
@@ -102,14 +111,16 @@ def token(
     jkt: Annotated[
         str | None,
         typer.Option(
-            metavar="THUMBPRINT", help="Bind it to this client key; the client prints it: faceseal client-key."
+            metavar="THUMBPRINT",
+            help="Bind it to this client key (DPoP): it counts with proofs of that key only.  "
+            "`faceseal client-key` prints it.",
         ),
     ] = None,
     role: Annotated[
         list[str] | None, typer.Option(help="A role that the tenant's policy names; may be repeated.")
     ] = None,
 ) -> None:
-    """Print an access token of the built-in issuer."""
+    """Print an access token of the built-in issuer: a secret, unless --jkt binds it to a client's key."""
     try:
         scopes = parse_scopes(scope)
     except ValueError:

@@ -12,7 +12,7 @@ from uuid import UUID
 import typer
 
 from faceseal.policywire import GrantEvent, WebhookMessage
-from keyserver import installation
+from keyserver import installation, logs
 from keyserver.audit.entry import OPERATOR
 from keyserver.cli_options import Data, Tenant, read_settings
 from keyserver.errors import SetupError
@@ -96,6 +96,7 @@ def webhook_deliver(
 ) -> None:
     """Send messages until SIGTERM.  Any number of workers may run, on any machine with this server's settings."""
     settings = read_settings(data)
+    logs.configure(settings.log_level)
     ports = installation.open_ports(settings)
     asyncio.run(_deliver_once(ports, settings) if once else _deliver(ports, settings))
     ports.database.close()

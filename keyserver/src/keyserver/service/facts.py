@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from faceseal.wire import Approval, Grant, GrantState, KeyInfo
 from keyserver.policy import GrantFacts, KeyFacts, grant_state
 from keyserver.store.tables import GrantRow, KeyRow
@@ -29,9 +31,11 @@ def key_info(row: KeyRow) -> KeyInfo:
     )
 
 
-def grant_facts(row: GrantRow) -> GrantFacts:
-    """What decisions about the grant depend on."""
-    named = frozenset(named.key_id for named in row.keys)
+def grant_facts(row: GrantRow, named: frozenset[UUID] = frozenset()) -> GrantFacts:
+    """What decisions about the grant depend on.
+
+    named: the keys of the grant that the decision is about; none for decisions about the grant itself.
+    """
     return GrantFacts(
         id=row.id,
         tenant=row.tenant,

@@ -74,6 +74,19 @@ class Given:
     happening: Happening
 
 
+@dataclass(frozen=True)
+class Present:
+    """What the releases of one transaction are decided on, locked as it must be.
+
+    named: of the grants and keys that are asked for, the pairs where the grant names the key.
+    """
+
+    grants: Mapping[UUID, GrantRow]
+    named: frozenset[tuple[UUID, UUID]]
+    keys: Mapping[UUID, KeyRow]
+    keks: Mapping[tuple[str, int], KekRow]
+
+
 Decided = Given | GivenBefore | Refused | Broken | KeyReused | StillRunning
 """How one release ended, inside."""
 
@@ -111,14 +124,13 @@ class Releases:
         with span("decide", action=Action.RELEASE.value, count=len(asked)), self.ports.database.writing() as session:
             unused = remember_proofs(session, [(one.proof.jkt, one.proof.jti) for one in asked], now)
             known = known_of(session, [one.once for one in asked], now)
-            claims = [one.claims for one in asked if isinstance(one.claims, GrantClaims)]
-            grants = queries.grants_for_change(session, {found.grant_id for found in claims})
+            pairs = {(one.claims.grant_id, one.key_id) for one in asked if isinstance(one.claims, GrantClaims)}
+            grants = queries.grants_for_release(session, {grant_id for grant_id, _ in pairs})
             keys = queries.keys_for_release(session, {one.key_id for one in asked})
-            keks = queries.keks_of(session, keys.values())
+            named = queries.keys_named(session, pairs)
+            present = Present(grants, named, keys, queries.keks_of(session, keys.values()))
             outcomes: list[Decided] = [
-                _decided_once(session, one, known, grants, keys, keks, self.ports)
-                if is_unused
-                else Refused(Reason.PROOF_REPLAYED)
+                _decided_once(session, one, known, present, self.ports) if is_unused else Refused(Reason.PROOF_REPLAYED)
                 for one, is_unused in zip(asked, unused, strict=True)
             ]
             announce(session, self.ports, [given.happening for given in outcomes if isinstance(given, Given)])
@@ -148,23 +160,21 @@ def _decided_once(
     session: Session,
     one: Asked,
     known: Known,
-    grants: Mapping[UUID, GrantRow],
-    keys: Mapping[UUID, KeyRow],
-    keks: Mapping[tuple[str, int], KekRow],
+    present: Present,
     ports: Ports,
 ) -> Decided:
     """The decision, or for what was given before: whether it would still be, and what it was."""
     if one.once is None:
-        return _decided(one, grants, keys, keks, ports)
+        return _decided(one, present, ports)
     if one.once.id not in known.free:
         return StillRunning()
     row = known.rows.get(one.once.id)
     if row is None:
-        return _decided(one, grants, keys, keks, ports)
+        return _decided(one, present, ports)
     if row.request != one.once.request:
         return KeyReused()
     try:
-        _require_allowed(one, grants, keys, as_before)
+        _require_allowed(one, present, as_before)
     except Refused as refusal:
         return refusal
     metrics.count_replayed()
@@ -173,37 +183,36 @@ def _decided_once(
 
 def _require_allowed(
     one: Asked,
-    grants: Mapping[UUID, GrantRow],
-    keys: Mapping[UUID, KeyRow],
+    present: Present,
     seen: Callable[[GrantFacts], GrantFacts] = lambda facts: facts,
 ) -> tuple[GrantRow, KeyRow]:
     """The grant and the key, on the state that earlier ones of the same transaction have left.  Raises Refused."""
     if isinstance(one.claims, TokenRefused):
         raise Refused(Reason.GRANT_TOKEN_REFUSED, one.claims.why.value)
-    grant = grants.get(one.claims.grant_id)
+    grant = present.grants.get(one.claims.grant_id)
     if grant is None or (one.claims.sub, one.claims.tenant) != (grant.requested_by, grant.tenant):
         raise Refused(Reason.GRANT_TOKEN_REFUSED, "no such grant")
     if grant.jkt is not None and one.claims.jkt != grant.jkt:
         raise Refused(Reason.GRANT_TOKEN_REFUSED, "binding")
-    key = keys.get(one.key_id)
+    key = present.keys.get(one.key_id)
     if key is None:
         raise Refused(Reason.KEY_UNKNOWN)
-    require(policy.decide_release(one.attempt.caller, key_facts(key), seen(grant_facts(grant)), one.attempt.now))
+    named = frozenset({one.key_id} if (grant.id, one.key_id) in present.named else ())
+    facts = grant_facts(grant, named)
+    require(policy.decide_release(one.attempt.caller, key_facts(key), seen(facts), one.attempt.now))
     return grant, key
 
 
 def _decided(
     one: Asked,
-    grants: Mapping[UUID, GrantRow],
-    keys: Mapping[UUID, KeyRow],
-    keks: Mapping[tuple[str, int], KekRow],
+    present: Present,
     ports: Ports,
 ) -> Given | Refused | Broken:
     """The decision; takes a use if it is yes."""
     attempt = one.attempt
     try:
-        grant, key = _require_allowed(one, grants, keys)
-        image_key = _open(key, keks[key.tenant, key.kek_epoch], ports)
+        grant, key = _require_allowed(one, present)
+        image_key = _open(key, present.keks[key.tenant, key.kek_epoch], ports)
     except (Refused, Broken) as refusal:
         return refusal
     sealed_key = seal_key(image_key, one.recipient, release_info(one.key_id, grant.id))

@@ -10,10 +10,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from uuid import UUID
 
 from sqlalchemy import case, func, select, tuple_
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session, aliased, lazyload
 
 from faceseal.wire import KeyState
-from keyserver.store.tables import GrantRow, KekRow, KeyLabelRow, KeyRow, TenantRow
+from keyserver.store.tables import GrantKeyRow, GrantRow, KekRow, KeyLabelRow, KeyRow, TenantRow
 
 PAGE = 100
 
@@ -92,12 +92,24 @@ def grant_for_change(session: Session, grant_id: UUID) -> GrantRow | None:
     return session.get(GrantRow, grant_id, with_for_update=True)
 
 
-def grants_for_change(session: Session, grant_ids: Collection[UUID]) -> dict[UUID, GrantRow]:
-    """Those of the grants that exist, locked: nobody else decides on them or uses them meanwhile."""
+def grants_for_release(session: Session, grant_ids: Collection[UUID]) -> dict[UUID, GrantRow]:
+    """Those of the grants that exist, locked: nobody else decides on them or uses them meanwhile.
+
+    Their keys are loaded only if somebody asks for them: a grant may name a thousand, and a release needs one.
+    """
     if not grant_ids:
         return {}
     found = select(GrantRow).where(GrantRow.id.in_(grant_ids)).order_by(GrantRow.id).with_for_update()
-    return {row.id: row for row in session.scalars(found)}
+    return {row.id: row for row in session.scalars(found.options(lazyload(GrantRow.keys)))}
+
+
+def keys_named(session: Session, asked: Collection[tuple[UUID, UUID]]) -> frozenset[tuple[UUID, UUID]]:
+    """Those of the pairs (grant, key) where the grant names the key."""
+    if not asked:
+        return frozenset()
+    named = select(GrantKeyRow.grant_id, GrantKeyRow.key_id)
+    found = session.execute(named.where(tuple_(GrantKeyRow.grant_id, GrantKeyRow.key_id).in_(set(asked))))
+    return frozenset((grant_id, key_id) for grant_id, key_id in found)
 
 
 def due_keys_for_change(session: Session, now: int, limit: int) -> Sequence[KeyRow]:

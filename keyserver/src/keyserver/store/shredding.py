@@ -1,7 +1,7 @@
 """Making sure that what was deleted is not left in SQLite's files.
 
 On PostgreSQL there is nothing to do from here: old row versions go with VACUUM FULL, and
-write-ahead logs and their archives with their retention (see docs/operating.md).
+write-ahead logs and their archives with their retention (see docs/operating/roots.md).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Which issuers' tokens count, and what they may say: the operator's file, parsed strictly.
 
-The file is a JSON list; docs/operating.md describes its members.
+The file is a JSON list; docs/operating/identity.md describes its members.
 """
 
 from __future__ import annotations
