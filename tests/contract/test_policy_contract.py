@@ -33,7 +33,7 @@ def connect(running, tenant):
 
     def connect(subject, *roles):
         token = running.issuer.issue_access(
-            subject, tenant, frozenset(Scope), uuid4(), int(time.time()), 600, frozenset(roles)
+            subject, tenant, frozenset(Scope), uuid4(), int(time.time()), 600, roles=frozenset(roles)
         )
         opened.append(KeyServer(running.url, token=token, log_key=running.log_key))
         return opened[-1]
@@ -124,7 +124,7 @@ def faceseal(running, tenant, monkeypatch, capsys):
 
     def invoke(subject, *arguments):
         token = running.issuer.issue_access(
-            subject, tenant, frozenset(Scope), uuid4(), int(time.time()), 600, frozenset({"emergency"})
+            subject, tenant, frozenset(Scope), uuid4(), int(time.time()), 600, roles=frozenset({"emergency"})
         )
         monkeypatch.setenv("FACESEAL_TOKEN", token)
         code = run(app, [*(str(argument) for argument in arguments), "--server", running.url])

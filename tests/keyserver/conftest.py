@@ -253,7 +253,7 @@ class World:
     ) -> Person:
         scopes = frozenset(Scope(word) for word in scope.split())
         token = self.ports.issuer.issue_access(
-            subject, tenant, scopes, uuid4(), self.clock.now, 30 * 86400, frozenset(roles.split())
+            subject, tenant, scopes, uuid4(), self.clock.now, 30 * 86400, roles=frozenset(roles.split())
         )
         return Person(self, token, key=key or Ed25519PrivateKey.generate())
 

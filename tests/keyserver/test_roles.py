@@ -37,20 +37,20 @@ def rule(**change: Any) -> RoleRule | None:
 
 @pytest.mark.parametrize("roles", [frozenset(), frozenset({"emergency"}), frozenset({"a", "b:c", "D/1"})])
 def test_a_token_of_the_builtin_issuer_carries_its_roles(roles: frozenset[str]) -> None:
-    token = BUILTIN.issue_access("alice", "default", frozenset({Scope.KEYS_RELEASE}), uuid4(), NOW, 60, roles)
+    token = BUILTIN.issue_access("alice", "default", frozenset({Scope.KEYS_RELEASE}), uuid4(), NOW, 60, roles=roles)
     assert BUILTIN.verify_access(token, NOW).caller().roles == roles
 
 
 @pytest.mark.parametrize("role", ["", " ", "two words", "x" * 65, "ä", "a\n"])
 def test_what_is_no_role_is_not_issued(role: str) -> None:
     with pytest.raises(ValueError, match="roles"):
-        BUILTIN.issue_access("a", "default", frozenset({Scope.KEYS_RELEASE}), uuid4(), NOW, 60, frozenset({role}))
+        BUILTIN.issue_access("a", "default", frozenset({Scope.KEYS_RELEASE}), uuid4(), NOW, 60, roles=frozenset({role}))
 
 
 def test_too_many_roles_are_not_issued() -> None:
     roles = frozenset(str(number) for number in range(21))
     with pytest.raises(ValueError, match="roles"):
-        BUILTIN.issue_access("alice", "default", frozenset({Scope.KEYS_RELEASE}), uuid4(), NOW, 60, roles)
+        BUILTIN.issue_access("alice", "default", frozenset({Scope.KEYS_RELEASE}), uuid4(), NOW, 60, roles=roles)
 
 
 @pytest.mark.parametrize(

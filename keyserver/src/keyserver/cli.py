@@ -124,7 +124,7 @@ def token(
             raise SetupError(f"there is no tenant {tenant}; run: keyserver init --tenant {tenant}")
     try:
         issued = ports.issuer.issue_access(
-            subject, tenant, scopes, ports.new_id(), ports.clock(), lifetime, frozenset(role or ()), jkt
+            subject, tenant, scopes, ports.new_id(), ports.clock(), lifetime, jkt, frozenset(role or ())
         )
     except ValueError:
         raise SetupError(

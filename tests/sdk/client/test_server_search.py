@@ -25,6 +25,7 @@ def grant(number):
         uses_left=1,
         decided_by=None,
         expires_at=None,
+        jkt=None,
         token=None,
     )
 
@@ -40,28 +41,28 @@ def query_of(request):
 
 
 def test_pages_are_asked_for_one_after_the_other_with_the_same_query(peer, server, http):
-    pages = {None: (1, "two&x"), "two&x": (2, "three"), "three": (3, None)}
+    pages = {None: (1, "two-x"), "two-x": (2, "three"), "three": (3, None)}
 
     def answer(request):
         number, cursor = pages[query_of(request).get("cursor")]
-        yield http(200, wire.GrantPage(grants=[grant(number)], cursor=cursor))
+        yield http(200, wire.GrantPage(grants=[grant(number)], next=cursor))
 
     peer.script = answer
     found = server.search_grants(state=wire.GrantState.PENDING, requested_by="anna & co", key_id=KEY)
     assert [each.id.int for each in found] == [1, 2, 3]
     asked = [query_of(request) for request in peer.requests]
-    assert [query.pop("cursor", None) for query in asked] == [None, "two&x", "three"]
+    assert [query.pop("cursor", None) for query in asked] == [None, "two-x", "three"]
     assert asked == [{"state": "pending", "requested_by": "anna & co", "key_id": str(KEY)}] * 3
 
 
 def test_no_more_pages_are_asked_for_than_are_looked_at(peer, server, http):
-    peer.script = lambda _: [http(200, wire.GrantPage(grants=[grant(1), grant(2)], cursor="more"))]
+    peer.script = lambda _: [http(200, wire.GrantPage(grants=[grant(1), grant(2)], next="more"))]
     assert len(list(islice(server.search_grants(), 2))) == 2
     assert len(peer.requests) == 1
 
 
 def test_a_server_that_sends_the_same_page_for_ever_is_left(peer, server, http):
-    peer.script = lambda _: [http(200, wire.GrantPage(grants=[], cursor="again"))]
+    peer.script = lambda _: [http(200, wire.GrantPage(grants=[], next="again"))]
     with pytest.raises(ServerMisbehaved, match="again and again"):
         list(server.search_grants())
     assert len(peer.requests) == 2

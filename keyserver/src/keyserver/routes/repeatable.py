@@ -64,8 +64,9 @@ def repeatable(endpoint: Callable[..., Any], action: Action | None, status: int)
         once, running = found
 
         def work(ports: Ports) -> Answer:
-            answer: BaseModel = endpoint(**{**arguments, "ports": ports})
-            return Answer(status, answer.model_dump_json().encode())
+            answer: BaseModel | Response = endpoint(**{**arguments, "ports": ports})
+            body = answer.model_dump_json().encode() if isinstance(answer, BaseModel) else bytes(answer.body)
+            return Answer(status, body)
 
         with running.claimed(once):
             answer = perform(arguments["ports"], arguments["caller"], action, once, work)

@@ -53,8 +53,8 @@ class BuiltinIssuer:
         token_id: UUID,
         now: int,
         lifetime: int,
-        roles: frozenset[str] = frozenset(),
         jkt: str | None = None,
+        roles: frozenset[str] = frozenset(),
     ) -> str:
         """An access token, bound to the key of thumbprint `jkt` if there is one.
 

@@ -5,10 +5,16 @@ from __future__ import annotations
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from faceseal.errors import RequestRejected
 
 Request = TypeVar("Request", bound=BaseModel)
+
+
+def _mistake(problem: ErrorDetails) -> str:
+    """The field; or, where fields do not fit each other, our own words about it."""
+    return str(problem["loc"][0]) if problem["loc"] else problem["msg"].removeprefix("Value error, ")
 
 
 def protocol_request(model: type[Request], **fields: object) -> Request:
@@ -16,6 +22,5 @@ def protocol_request(model: type[Request], **fields: object) -> Request:
     try:
         return model(**fields)
     except ValidationError as error:
-        places = (problem["loc"] for problem in error.errors(include_input=False, include_url=False))
-        wrong = sorted({str(place[0]) if place else "the request" for place in places})
+        wrong = sorted({_mistake(problem) for problem in error.errors(include_input=False, include_url=False)})
         raise RequestRejected(f"the key server's protocol does not allow this: {', '.join(wrong)}") from None
