@@ -37,6 +37,8 @@ def create_app(
         # Its pages load scripts from elsewhere; the schema itself stays at /openapi.json.
         docs_url=None,
         redoc_url=None,
+        # A redirect would name the host that the request named, and no client of ours follows one.
+        redirect_slashes=False,
     )
     app.state.ports = ports
     app.state.releases = Releases(ports)

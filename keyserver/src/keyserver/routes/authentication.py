@@ -18,6 +18,7 @@ from keyserver.policy import Caller
 from keyserver.routes.credentials import authenticate
 from keyserver.routes.limiting import admitted, kind_of
 from keyserver.routes.repeatable import asked, documented_once, once_of, repeatable
+from keyserver.routes.strictbody import StrictRequest
 from keyserver.service.once import Once
 from keyserver.service.ports import Ports
 from keyserver.tokens import TokenRefused
@@ -52,7 +53,8 @@ class AuthenticatedRoute(APIRoute):
         inner = super().get_route_handler()
         kind = kind_of(self._action, self.methods or ())
 
-        async def authenticated(request: Request) -> Response:
+        async def authenticated(plain: Request) -> Response:
+            request = StrictRequest(plain.scope, plain.receive)
             ports: Ports = request.app.state.ports
             address = request.client.host if request.client else ""
             request.app.state.failures.require_few(address)
