@@ -3,7 +3,7 @@ PYTHON ?= python3
 PHOTO ?=
 BIN := .venv/bin
 
-.PHONY: demo test check bench bench-sizes bench-linkage bench-server bench-keys clean
+.PHONY: demo test check bench bench-sizes bench-linkage bench-server bench-keys bench-killed bench-races clean
 
 demo: .venv/.ready
 	$(BIN)/python docs/demo.py $(if $(PHOTO),--photo "$(PHOTO)")
@@ -39,6 +39,14 @@ bench-server: .venv/.ready
 # Keys per second in batches, beside the floor of the database; needs PostgreSQL's programs.
 bench-keys: .venv/.ready
 	$(BIN)/python tests/bench/keys.py
+
+# Kills two replicas 200 times under load, then compares clients, database and log; ten minutes on two cores.
+bench-killed: .venv/.ready
+	$(BIN)/python tests/bench/killed.py
+
+# Thousands of races between two replicas, on both databases; half an hour on two cores.
+bench-races: .venv/.ready
+	$(BIN)/python tests/bench/races.py
 
 build/fr_feature.onnx:
 	mkdir -p build

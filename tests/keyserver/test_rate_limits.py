@@ -191,5 +191,5 @@ def test_failures_are_forgotten_after_a_minute_and_of_the_address_that_was_known
     failures.add("192.0.2.1")
     failures.require_few("192.0.2.1")
     for number in range(10_001):
-        failures.add(f"2001:db8::{number:x}")
+        failures.add(f"2001:db8:0:{number:x}::1")
     assert len(failures._counts) == 10_000

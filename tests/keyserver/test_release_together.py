@@ -148,6 +148,33 @@ def test_a_key_that_does_not_open_fails_alone(world: Any, alice: Any, bob: Any) 
     assert alice.get(f"/v1/keys/{broken.id}").status_code == 200
 
 
+def test_a_root_that_does_not_answer_for_one_tenant_keeps_no_other_from_its_key(
+    world: Any, alice: Any, bob: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, _ = alice.create_key()
+    _, token = world.grant_token(alice, bob, key.id)
+    rita, ben = (world.person(name, tenant="other") for name in ("rita", "ben"))
+    theirs, _ = rita.create_key()
+    their_grant, their_token = world.grant_token(rita, ben, theirs.id)
+    real = type(world.ports.root).unwrap
+
+    def away_for_others(self: object, wrapped: bytes, context: bytes) -> bytes:
+        if b"other" in context:
+            raise Unavailable("the root does not answer")
+        return bytes(real(self, wrapped, context))
+
+    monkeypatch.setattr(type(world.ports.root), "unwrap", away_for_others)
+    together = Together(world.ports)
+    together.ask(rita.caller(), theirs.id, their_token)
+    together.ask(alice.caller(), key.id, token)
+
+    outcomes = together.done()
+
+    assert [isinstance(one, Released) for one in outcomes] == [False, True]
+    assert events(world)[-2:] == ["release.failed", "release.allowed"]
+    assert rita.get(f"/v1/grants/{their_grant}").json()["uses_left"] == 1
+
+
 def test_if_the_log_cannot_be_written_nobody_is_given_a_key(world: Any, alice: Any, bob: Any) -> None:
     key, _ = alice.create_key()
     grant_id, token = world.grant_token(alice, bob, key.id, uses=5)

@@ -53,9 +53,12 @@ class ServerProcess:
         return self._log.read_text()
 
 
-def token_of(settings: Settings, subject: str, tenant: str = "default") -> str:
-    """An access token with every scope that counts for ten minutes by the real clock."""
+def token_of(
+    settings: Settings, subject: str, tenant: str = "default", lifetime: int = 600, jkt: str | None = None
+) -> str:
+    """An access token with every scope that counts for so many seconds by the real clock."""
     ports = open_ports(settings)
-    token = ports.issuer.issue_access(subject, tenant, frozenset(Scope), uuid4(), int(time.time()), 600)
+    now = int(time.time())
+    token = ports.issuer.issue_access(subject, tenant, frozenset(Scope), uuid4(), now, lifetime, jkt=jkt)
     ports.database.close()
     return token

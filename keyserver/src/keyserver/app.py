@@ -13,6 +13,7 @@ from keyserver import problems
 from keyserver.body_limit import BodyLimit
 from keyserver.limits import Limits
 from keyserver.middleware.admission import Admission, Admitted
+from keyserver.middleware.framed import Framed
 from keyserver.middleware.observed import Observed
 from keyserver.nonce_header import NonceHeader
 from keyserver.routes import ROUTERS
@@ -37,6 +38,8 @@ def create_app(
         # Its pages load scripts from elsewhere; the schema itself stays at /openapi.json.
         docs_url=None,
         redoc_url=None,
+        # A redirect would name the host that the request named, and no client of ours follows one.
+        redirect_slashes=False,
     )
     app.state.ports = ports
     app.state.releases = Releases(ports)
@@ -50,6 +53,7 @@ def create_app(
     problems.install(app)
     app.add_middleware(BodyLimit, limit=max_body_bytes, larger={BATCH_PATH: max_batch_bytes})
     app.add_middleware(Admitted, admission=app.state.admission)
+    app.add_middleware(Framed)
     app.add_middleware(NonceHeader, nonces=ports.nonces, clock=ports.clock)
     app.add_middleware(NoStore)
     app.add_middleware(Observed)

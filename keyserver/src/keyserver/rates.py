@@ -36,10 +36,23 @@ class Rate:
         """Of a full bucket, in actions."""
         return self.per_second * BURST_SECONDS
 
+    def most_of(self, actions: int) -> int:
+        """As how many the actions of one request count: at most half a bucket, or it would never be full enough."""
+        return min(actions, self.capacity // 2)
+
     @property
     def slice(self) -> int:
         """What a replica takes at a time, in actions."""
         return max(1, self.per_second * LEASE_SECONDS // 4)
+
+
+KEYS_FOR_ONE = 20
+"""Keys of a batch that take as much work as one action by itself."""
+
+
+def cost_of_batch(keys: int) -> int:
+    """As how many actions a batch of so many keys counts."""
+    return -(-keys // KEYS_FOR_ONE)
 
 
 Rates = Mapping[Kind, Rate]
@@ -56,7 +69,7 @@ class Bucket:
 
 @dataclass(frozen=True)
 class Taken:
-    """The bucket afterwards, how many actions were taken out, and after how long (ms) there is another one if none."""
+    """The bucket afterwards, how many actions were taken out, and if none, after how long (ms) there are enough."""
 
     bucket: Bucket
     actions: int
@@ -80,16 +93,17 @@ def full(rate: Rate, now: int) -> Bucket:
     return Bucket(rate.capacity * _THOUSAND, now)
 
 
-def take(bucket: Bucket, rate: Rate, now: int, most: int, unspent: int = 0) -> Taken:
-    """Refill the bucket, put `unspent` actions back, then take at most `most` out of it.
+def take(bucket: Bucket, rate: Rate, now: int, most: int, unspent: int = 0, least: int = 1) -> Taken:
+    """Refill the bucket, put `unspent` actions back, then take at most `most` out of it; `least` at least, or none.
 
     A clock that is behind another replica's refills nothing.
     """
     passed = max(0, now - bucket.refilled_at)
     tokens = min(rate.capacity * _THOUSAND, bucket.tokens + unspent * _THOUSAND + passed * rate.per_second)
     actions = min(most, tokens // _THOUSAND)
+    actions = actions if actions >= least else 0
     left = Bucket(tokens - actions * _THOUSAND, max(now, bucket.refilled_at))
-    wait = 0 if actions else -(-(_THOUSAND - left.tokens) // rate.per_second)
+    wait = 0 if actions else max(0, -(-(least * _THOUSAND - left.tokens) // rate.per_second))
     return Taken(left, actions, wait)
 
 

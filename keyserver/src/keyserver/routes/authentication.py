@@ -18,10 +18,11 @@ from keyserver.policy import Caller
 from keyserver.routes.credentials import authenticate
 from keyserver.routes.limiting import admitted, kind_of
 from keyserver.routes.repeatable import asked, documented_once, once_of, repeatable
+from keyserver.routes.strictbody import StrictRequest
 from keyserver.service.once import Once
 from keyserver.service.ports import Ports
 from keyserver.tokens import TokenRefused
-from keyserver.tokens.dpop import MAX_PROOF_CHARACTERS, ProofRefusal, ProofRefused
+from keyserver.tokens.dpop import MAX_PROOF_CHARACTERS, ProofRefused
 from keyserver.tracing import span
 
 _log = logging.getLogger(__name__)
@@ -52,23 +53,23 @@ class AuthenticatedRoute(APIRoute):
         inner = super().get_route_handler()
         kind = kind_of(self._action, self.methods or ())
 
-        async def authenticated(request: Request) -> Response:
+        async def authenticated(plain: Request) -> Response:
+            request = StrictRequest(plain.scope, plain.receive)
             ports: Ports = request.app.state.ports
             address = request.client.host if request.client else ""
             request.app.state.failures.require_few(address)
             try:
                 with span("authenticate"):
-                    request.state.caller = await authenticate(request, ports)
+                    request.state.caller, wanted = await authenticate(request, ports)
             except Unauthenticated as refusal:
-                if not _wants_nonce(refusal):
-                    request.app.state.failures.add(address)
-                if not isinstance(refusal, TokenRefused | ProofRefused):
-                    raise
-                # The word alone: the token itself is nobody's business, and outside all refusals are one.
-                refused = "access token" if isinstance(refusal, TokenRefused) else "DPoP proof"
-                _log.info("%s refused: %s", refused, refusal.why.value)
+                request.app.state.failures.add(address)
+                _log_refusal(refusal)
                 raise
             await admitted(request, request.state.caller, kind)
+            if wanted is not None:
+                # How every conversation begins, and so no failure; but it counts as a request.
+                _log_refusal(wanted)
+                raise wanted
             once = await once_of(request, request.state.caller)
             request.state.once = once
             asked.set(None if once is None else (once, request.app.state.running))
@@ -87,9 +88,11 @@ class Acts:
         """Nothing is needed."""
 
 
-def _wants_nonce(refusal: Unauthenticated) -> bool:
-    """Asking for a nonce is how every conversation begins, and no failure."""
-    return isinstance(refusal, ProofRefused) and refusal.why is ProofRefusal.NONCE
+def _log_refusal(refusal: Unauthenticated) -> None:
+    # The word alone: the token itself is nobody's business, and outside all refusals are one.
+    if isinstance(refusal, TokenRefused | ProofRefused):
+        refused = "access token" if isinstance(refusal, TokenRefused) else "DPoP proof"
+        _log.info("%s refused: %s", refused, refusal.why.value)
 
 
 def authenticated_router(prefix: str, tag: str) -> APIRouter:

@@ -5,6 +5,7 @@
    with the scheme Bearer: neither passes for the other (RFC 9449, sections 7.1 and 7.2).
 3. A proof is verified whatever the scheme, and always names the token (`ath`) and a nonce of
    this server.  Beside a bearer token it proves a key to which grants are bound.
+4. A nonce is asked for only of whose token counts.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from fastapi import Request
 from keyserver.errors import Unauthenticated
 from keyserver.policy import Caller
 from keyserver.service.ports import Ports
-from keyserver.tokens.dpop import ProofRefusal, ProofRefused, verify_proof
+from keyserver.tokens.dpop import NonceWanted, ProofRefusal, ProofRefused, verify_proof
 
 
 @dataclass(frozen=True)
@@ -55,13 +56,19 @@ def target_url(request: Request, external_url: str | None) -> str:
     return f"{request.url.scheme}://{request.headers.get('host', '')}{path}"
 
 
-async def authenticate(request: Request, ports: Ports) -> Caller:
-    """Who is asking, and with which key, if they proved one.  Raises Unauthenticated."""
+async def authenticate(request: Request, ports: Ports) -> tuple[Caller, NonceWanted | None]:
+    """Who is asking, and with which key, if they proved one; and the refusal, if their proof needs another nonce.
+
+    Raises Unauthenticated.
+    """
     shown = credentials_of(request)
-    proof = None
+    proof, wanted = None, None
     if shown.proof is not None:
         url = target_url(request, ports.external_url)
-        proof = verify_proof(shown.proof, request.method, url, shown.token, ports.clock(), ports.nonces)
+        try:
+            proof = verify_proof(shown.proof, request.method, url, shown.token, ports.clock(), ports.nonces)
+        except NonceWanted as refusal:
+            proof, wanted = refusal.proof, refusal
     proven_key = proof.jkt if proof is not None and shown.bound else None
     caller = await ports.verifier.authenticate(shown.token, ports.clock, proven_key)
-    return replace(caller, proof=proof)
+    return replace(caller, proof=proof), wanted

@@ -22,8 +22,8 @@ def kind_of(action: Action | None, methods: Collection[str]) -> Kind:
     return Kind.READ if "GET" in methods else Kind.OTHER
 
 
-async def admitted(request: Request, caller: Caller, kind: Kind) -> None:
+async def admitted(request: Request, caller: Caller, kind: Kind, actions: int = 1) -> None:
     """Raises TooMany.  Goes to the database, and so to another thread, only when a slice is used up."""
     limits: RateLimits = request.app.state.rates
-    if not limits.admitted_at_once(caller, kind):
-        await run_in_threadpool(limits.admit, caller, kind)
+    if not limits.admitted_at_once(caller, kind, actions):
+        await run_in_threadpool(limits.admit, caller, kind, actions)

@@ -4,13 +4,19 @@ It takes the role that the tenant's policy names.  What is made is a grant of on
 force for minutes; the release under it goes the way of every other release.  Before the key
 leaves there are: an audit entry of its own, a message to every webhook, a line in the log,
 and a count.
+
+With an Idempotency-Key the grant is remembered in the transaction that makes it: a request that
+was cut off before its release is ended under the same grant, and nobody is alarmed twice.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from dataclasses import replace
-from uuid import UUID, uuid5
+from uuid import UUID
+
+from sqlalchemy.orm import Session
 
 from faceseal.keytransport import KEY_BYTES, release_info, seal_key
 from faceseal.policywire import GrantEvent
@@ -18,7 +24,7 @@ from faceseal.wire import BreakGlass, GlassBroken, Grant, GrantState, KeyState, 
 from keyserver import audit, grant_policy
 from keyserver.actions import Action
 from keyserver.audit import Outcome
-from keyserver.errors import RequestInvalid
+from keyserver.errors import RequestInvalid, StillRunning
 from keyserver.grant_policy import BREAK_GLASS_SECONDS
 from keyserver.policy import Caller, Reason, decide_proven
 from keyserver.service.deciding import Attempt, Refused, deciding, require
@@ -26,16 +32,14 @@ from keyserver.service.events import Happening, announce
 from keyserver.service.facts import grant_info
 from keyserver.service.grants import new_grant_row
 from keyserver.service.keys import UNUSABLE_RECIPIENT, require_known
-from keyserver.service.once import Once
+from keyserver.service.once import Once, require_same
 from keyserver.service.policies import policy_in_force
-from keyserver.service.ports import Ports
 from keyserver.service.release import Releases
-from keyserver.store import queries
-from keyserver.store.tables import GrantKeyRow, GrantRow
+from keyserver.store import idempotency, queries
+from keyserver.store.tables import GrantKeyRow, GrantRow, RepeatRow
 
 _log = logging.getLogger(__name__)
-_REPEATED = UUID("8f0d3b52-6c0e-4f7b-9c57-0f6a4a1e2b7d")
-"""Names the grants of requests with an Idempotency-Key (RFC 9562, version 5)."""
+_STATUS = 200
 
 
 def break_glass(
@@ -50,24 +54,57 @@ def break_glass(
     """
     ports = releases.ports
     attempt = Attempt(ports, caller, Action.BREAK_GLASS, ports.clock(), key_id)
-    grant, token = _made_before(attempt, once) or _make_grant(attempt, request, once)
-    released = releases.release(_again(caller), key_id, Release(grant=token, recipient=request.recipient), once)
+    before = _made_before(attempt, once)
+    grant, token = before or _make_grant(attempt, request, once)
+    # The proof that made the grant releases under it as well; one that found it made has not counted yet.
+    proven = _again(caller) if before is None else caller
+    released = releases.release(proven, key_id, Release(grant=token, recipient=request.recipient), once)
     used = grant.model_copy(update={"uses_left": 0, "state": GrantState.EXHAUSTED, "token": None})
     return GlassBroken(grant=used, released=released)
 
 
-def _grant_id(ports: Ports, once: Once | None) -> UUID:
-    """The same for the same request, so that a repeated one finds its grant."""
-    return ports.new_id() if once is None else uuid5(_REPEATED, once.id.hex())
-
-
 def _made_before(attempt: Attempt, once: Once | None) -> tuple[Grant, str] | None:
-    """The grant of this very request and its token, if the request was made before; whether it counts is seen later."""
+    """The grant of this very request and its token, if one was made; whether it counts is seen later.
+
+    Raises KeyReused.
+    """
     if once is None:
         return None
     with attempt.ports.database.reading() as session:
-        row = queries.grant(session, _grant_id(attempt.ports, once))
+        known = _known(session, once, attempt.now)
+        if known is None:
+            return None
+        row = queries.grant(session, UUID(bytes=known.answer or b""))
         return None if row is None else _shown(row, attempt)
+
+
+def _known(session: Session, once: Once, now: int) -> RepeatRow | None:
+    """Which grant the request has made.  Raises KeyReused if its key was used for another request, of whatever kind."""
+    found = idempotency.found(session, [once.id, _grants_id(once)], now)
+    for row in found.values():
+        require_same(once, row)
+    return found.get(_grants_id(once))
+
+
+def _grants_id(once: Once) -> bytes:
+    """Under which the grant is remembered, beside the release under the request's own id."""
+    return hashlib.sha256(b"break-glass grant" + once.id).digest()
+
+
+def _remember(session: Session, once: Once, row: GrantRow, now: int) -> None:
+    """Raises StillRunning if the same request makes its grant elsewhere, or has just made it; KeyReused."""
+    if not idempotency.lock(session, [_grants_id(once)]) or _known(session, once, now) is not None:
+        raise StillRunning
+    made = RepeatRow(
+        id=_grants_id(once),
+        tenant=row.tenant,
+        request=once.request,
+        status=_STATUS,
+        kek_epoch=None,
+        answer=row.id.bytes,
+        expires_at=now + idempotency.KEEP_SECONDS,
+    )
+    idempotency.add(session, [made], now)
 
 
 def _make_grant(attempt: Attempt, request: BreakGlass, once: Once | None) -> tuple[Grant, str]:
@@ -83,11 +120,13 @@ def _make_grant(attempt: Attempt, request: BreakGlass, once: Once | None) -> tup
         if key is None or key.state is not KeyState.ACTIVE:
             raise Refused(Reason.KEY_NOT_ACTIVE)
         _require_usable(request.recipient, key_id)
-        row = new_grant_row(_grant_id(ports, once), caller, request.purpose_code, request.purpose, attempt.now)
+        row = new_grant_row(ports.new_id(), caller, request.purpose_code, request.purpose, attempt.now)
         row.reference, row.policy_version, row.quorum = request.reference, present.version, 0
         row.valid_for, row.break_glass = BREAK_GLASS_SECONDS, True
         row.state, row.expires_at = GrantState.APPROVED, attempt.now + BREAK_GLASS_SECONDS
         row.keys = [GrantKeyRow(key_id=key_id, position=0)]
+        if once is not None:
+            _remember(session, once, row, attempt.now)
         session.add(row)
         session.flush()
         announce(session, ports, [Happening(GrantEvent.BREAK_GLASS, attempt.now, caller.subject, row, key_id)])

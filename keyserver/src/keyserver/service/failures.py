@@ -1,11 +1,12 @@
 """Addresses from which tokens come that do not count: after too many in a minute they are not even looked at.
 
 In this process's memory alone, and bounded: it saves work and keeps the log short.  No token
-is guessed, at whatever rate.
+is guessed, at whatever rate.  IPv6 addresses count by their /64: who has one has all of it.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import threading
 from collections.abc import Callable
 
@@ -29,9 +30,9 @@ class FailedAuthentications:
 
     def require_few(self, address: str) -> None:
         """Raises TooMany if this minute's failures from the address are used up."""
-        now = self._clock()
+        now, network = self._clock(), _network_of(address)
         with self._lock:
-            began, failures = self._counts.get(address, (now, 0))
+            began, failures = self._counts.get(network, (now, 0))
         over = began + WINDOW_SECONDS
         if self._most and failures >= self._most and now < over:
             metrics.count_rate_limited("address", "authentication")
@@ -42,9 +43,22 @@ class FailedAuthentications:
         metrics.count_unauthenticated()
         if not self._most:
             return
-        now = self._clock()
+        now, network = self._clock(), _network_of(address)
         with self._lock:
-            began, failures = self._counts.pop(address, (now, 0))
-            self._counts[address] = (now, 1) if now >= began + WINDOW_SECONDS else (began, failures + 1)
+            began, failures = self._counts.pop(network, (now, 0))
+            self._counts[network] = (now, 1) if now >= began + WINDOW_SECONDS else (began, failures + 1)
             while len(self._counts) > MOST_ADDRESSES:
                 del self._counts[next(iter(self._counts))]
+
+
+def _network_of(address: str) -> str:
+    """What one subscriber has: the address, or of IPv6 the /64."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv4Address):
+        return address
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(found) >> 64 << 64, 64)))

@@ -20,6 +20,7 @@ from keyserver.errors import StoreUnavailable, TooMany
 from keyserver.policy import Caller
 from keyserver.rates import LEASE_SECONDS, Kind, Rate, Rates
 from keyserver.store import buckets
+from keyserver.store.buckets import Wanted
 from keyserver.store.database import Database
 
 MOST_LEASES = 10_000
@@ -52,20 +53,18 @@ class RateLimits:
         self._leases: dict[bytes, _Lease] = {}
         self._taking = [threading.Lock() for _ in range(_STRIPES)]
 
-    def admitted_at_once(self, caller: Caller, kind: Kind) -> bool:
-        """Whether the request is within what this replica holds already; never waits."""
-        names = [name for name, _, _ in self._limits(caller, kind)]
+    def admitted_at_once(self, caller: Caller, kind: Kind, actions: int = 1) -> bool:
+        """Whether the request, which counts as so many, is within what this replica holds already; never waits."""
+        limits = self._limits(caller, kind)
         now = self._clock()
         with self._lock:
-            held = [self._leases.get(name) for name in names]
-            if any(lease is None or lease.left < 1 or lease.until <= now for lease in held):
+            if not all(self._holds(limit, actions, now) for limit in limits):
                 return False
-            for lease in held:
-                if lease is not None:
-                    lease.left -= 1
+            for name, rate, _ in limits:
+                self._leases[name].left -= rate.most_of(actions)
             return True
 
-    def admit(self, caller: Caller, kind: Kind) -> None:
+    def admit(self, caller: Caller, kind: Kind, actions: int = 1) -> None:
         """Takes slices if need be.  Raises TooMany, and StoreUnavailable if the buckets cannot be reached."""
         limits = self._limits(caller, kind)
         if not limits:
@@ -76,19 +75,19 @@ class RateLimits:
             raise StoreUnavailable("the buckets cannot be reached")
         try:
             for _ in range(_TRIES):
-                if self.admitted_at_once(caller, kind):
+                if self.admitted_at_once(caller, kind, actions):
                     return
-                self._take(limits, kind)
+                self._take(limits, kind, actions)
         finally:
             taking.release()
         self._refuse(limits[0], kind, 1)
 
-    def _take(self, limits: list[_Limit], kind: Kind) -> None:
+    def _take(self, limits: list[_Limit], kind: Kind, actions: int) -> None:
         now = self._clock()
         with self._lock:
-            lacking = [limit for limit in limits if not self._holds(limit[0], now)]
+            lacking = [limit for limit in limits if not self._holds(limit, actions, now)]
             unspent = {name: self._leases[name].left for name, _, _ in lacking if name in self._leases}
-        wanted = [(name, rate, unspent.get(name, 0)) for name, rate, _ in lacking]
+        wanted = [Wanted(name, rate, unspent.get(name, 0), rate.most_of(actions)) for name, rate, _ in lacking]
         with self._database.writing() as session:
             taken = buckets.take_from_all(session, wanted, int(now * 1000))
         for limit, one in zip(lacking, taken, strict=True):
@@ -115,9 +114,9 @@ class RateLimits:
             found.append((_name(kind, caller.tenant), self._per_tenant[kind], "tenant"))
         return found
 
-    def _holds(self, name: bytes, now: float) -> bool:
-        lease = self._leases.get(name)
-        return lease is not None and lease.left >= 1 and lease.until > now
+    def _holds(self, limit: _Limit, actions: int, now: float) -> bool:
+        lease = self._leases.get(limit[0])
+        return lease is not None and lease.left >= limit[1].most_of(actions) and lease.until > now
 
 
 def _name(kind: Kind, *whose: str) -> bytes:

@@ -26,7 +26,7 @@ from faceseal.wire import Receipt, Release, Released
 from keyserver import audit, keywrap, metrics, policy
 from keyserver.actions import Action
 from keyserver.audit import Appended, Entry, Outcome
-from keyserver.errors import KeyReused, KeyServerError, RequestInvalid, StillRunning, WrapBroken
+from keyserver.errors import KeyReused, KeyServerError, RequestInvalid, StillRunning, Unavailable
 from keyserver.policy import Caller, GrantFacts, Reason
 from keyserver.proof import Proof
 from keyserver.service.combining import Combining
@@ -272,7 +272,8 @@ def _open(key: KeyRow, wrapping: KekRow, ports: Ports) -> bytes:
     try:
         kek = keywrap.open_kek(ports.root, wrapping.wrapped, wrapping.tenant, wrapping.epoch)
         return kek.unwrap(key.wrapped, key.id, key.suite)
-    except WrapBroken as cause:
+    except Unavailable as cause:
+        # WrapBroken is one.  A root that does not answer for one tenant must not fail what others asked for as well.
         raise Broken(str(cause)) from None
 
 

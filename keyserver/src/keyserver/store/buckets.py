@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import delete, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -18,29 +19,43 @@ _INSERT: Mapping[str, Callable[[type[BucketRow]], postgresql.Insert | sqlite.Ins
 }
 
 
-def take_from_all(session: Session, wanted: Sequence[tuple[bytes, Rate, int]], now: int) -> list[Taken]:
-    """From each bucket (its id, its rate, what comes back to it) a slice; nothing happens if one of them is empty.
+@dataclass(frozen=True)
+class Wanted:
+    """A slice of a bucket, and no less than `least` actions; `unspent` come back to it before."""
+
+    id: bytes
+    rate: Rate
+    unspent: int
+    least: int = 1
+
+
+def take_from_all(session: Session, wanted: Sequence[Wanted], now: int) -> list[Taken]:
+    """From each bucket what is wanted; nothing happens if one of them has too little.
 
     `now` is in ms.  Buckets that were not used for long are full, and made here.
     """
     _sweep(session, now)
-    ids = sorted({name for name, _, _ in wanted})
-    fresh = [_values(name, full(rate, now), rate) for name, rate, _ in wanted]
+    ids = sorted({one.id for one in wanted})
+    fresh = [_values(one.id, full(one.rate, now), one.rate) for one in wanted]
     insert = _INSERT[session.get_bind().dialect.name](BucketRow)
     # In one order everywhere, and so never in a circle.
     session.execute(insert.on_conflict_do_nothing(), sorted(fresh, key=lambda row: bytes(row["id"])))
     found = select(BucketRow).where(BucketRow.id.in_(ids)).order_by(BucketRow.id).with_for_update()
     rows = {row.id: row for row in session.scalars(found)}
     taken = [
-        take(Bucket(rows[name].tokens, rows[name].refilled_at), rate, now, rate.slice, unspent)
-        for name, rate, unspent in wanted
+        take(_bucket(rows[one.id]), one.rate, now, max(one.rate.slice, one.least), one.unspent, one.least)
+        for one in wanted
     ]
     if all(one.actions for one in taken):
-        for (name, rate, _), one in zip(wanted, taken, strict=True):
-            row = rows[name]
+        for asked, one in zip(wanted, taken, strict=True):
+            row = rows[asked.id]
             row.tokens, row.refilled_at = one.bucket.tokens, one.bucket.refilled_at
-            row.full_at = full_at(one.bucket, rate)
+            row.full_at = full_at(one.bucket, asked.rate)
     return taken
+
+
+def _bucket(row: BucketRow) -> Bucket:
+    return Bucket(row.tokens, row.refilled_at)
 
 
 def _values(name: bytes, bucket: Bucket, rate: Rate) -> dict[str, bytes | int]:

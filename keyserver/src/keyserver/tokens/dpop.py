@@ -66,6 +66,14 @@ class ProofRefused(ProofNeeded):
         self.why = why
 
 
+class NonceWanted(ProofRefused):
+    """All else was right, as `proof` says, and a fresh nonce makes it count."""
+
+    def __init__(self, proof: Proof) -> None:
+        super().__init__(ProofRefusal.NONCE)
+        self.proof = proof
+
+
 class _Claims(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 
@@ -84,7 +92,7 @@ def verify_proof(proof: str, method: str, url: str, access_token: str | None, no
     proof for a token is refused where there is none, and the reverse.  Without `nonces` none
     is asked for, and one that comes is not looked at.
 
-    Raises ProofRefused.
+    Raises ProofRefused; NonceWanted, which is one, if nothing is wrong but the nonce.
     """
     header, payload, signature, signed = _parts(proof)
     if not isinstance(header, dict) or header.keys() != {"typ", "alg", "jwk"} or header["typ"] != _TYPE:
@@ -108,9 +116,10 @@ def verify_proof(proof: str, method: str, url: str, access_token: str | None, no
         raise ProofRefused(ProofRefusal.TOO_NEW)
     if not _is_for(access_token, claims.ath):
         raise ProofRefused(ProofRefusal.ACCESS_TOKEN)
+    found = Proof(key.thumbprint, claims.jti, claims.iat)
     if nonces is not None and not nonces.accepts(claims.nonce or "", now):
-        raise ProofRefused(ProofRefusal.NONCE)
-    return Proof(key.thumbprint, claims.jti, claims.iat)
+        raise NonceWanted(found)
+    return found
 
 
 def _parts(proof: str) -> tuple[object, object, bytes, bytes]:

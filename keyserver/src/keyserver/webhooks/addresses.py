@@ -18,7 +18,8 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-_NAT64_LOCAL = ipaddress.IPv6Network("64:ff9b:1::/48")
+_UNICAST = ipaddress.IPv6Network("2000::/3")
+"""All of IPv6 that is given out to be reached from everywhere; what was local or a translation once lies outside."""
 
 
 def check_url(url: str) -> str:
@@ -44,7 +45,8 @@ def may_connect(host: str, address: str, networks: Sequence[Network]) -> bool:
         return reached.is_loopback
     if any(reached in network for network in networks):
         return True
-    return reached.is_global and not reached.is_multicast and not _translated_locally(reached)
+    public = isinstance(reached, ipaddress.IPv4Address) or reached in _UNICAST
+    return public and reached.is_global and not reached.is_multicast
 
 
 def _reached(address: Address) -> Address:
@@ -56,7 +58,3 @@ def _reached(address: Address) -> Address:
         if address in _NAT64:
             return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address
-
-
-def _translated_locally(address: Address) -> bool:
-    return isinstance(address, ipaddress.IPv6Address) and address in _NAT64_LOCAL
