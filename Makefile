@@ -40,11 +40,11 @@ bench-server: .venv/.ready
 bench-keys: .venv/.ready
 	$(BIN)/python tests/bench/keys.py
 
-# Kills two replicas 200 times under load, then compares clients, database and log; ten minutes on two cores.
+# Kills two replicas 200 times under load, then compares clients, database and log; a quarter of an hour on two cores.
 bench-killed: .venv/.ready
 	$(BIN)/python tests/bench/killed.py
 
-# Thousands of races between two replicas, on both databases; half an hour on two cores.
+# Thousands of races between two replicas, on both databases; more than an hour on two cores.
 bench-races: .venv/.ready
 	$(BIN)/python tests/bench/races.py
 
