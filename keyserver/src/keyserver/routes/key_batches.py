@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import Response
+from fastapi import HTTPException, Response
 
 from faceseal.wire import CreateKeys, KeysCreated
 from keyserver.actions import Action
@@ -19,10 +19,16 @@ router = authenticated_router(BATCH_PATH, "keys")
     status_code=201,
     response_model=KeysCreated,
     summary="Create up to 1,000 image keys",
-    **documentation(Action.CREATE_KEY, 413, 422),
+    **documentation(Action.CREATE_KEY, 400, 413, 422),
 )
 def create_keys(request: CreateKeys, ports: WithPorts, caller: WithCaller) -> Response:
     """Make image keys, all or none, and answer with them, sealed to their recipients."""
     created = batches.create_keys(ports, caller, request)
     # Serialized here: the framework would validate every id once more.
     return Response(created.model_dump_json(), 201, media_type="application/json")
+
+
+@router.get("", include_in_schema=False)
+def no_batch() -> None:
+    """Lest the word be taken for a key's id."""
+    raise HTTPException(405)
