@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from pydantic import BaseModel
+
 from faceseal import policywire, wire
 from keyserver.openapi.docstrings import Fields, field_docstrings
 from keyserver.openapi.errors import MARK, error_responses
@@ -69,8 +71,8 @@ def _describe(operation: Document) -> None:
     if "requestBody" in operation:
         operation["requestBody"]["content"]["application/json"]["example"] = _plain(REQUESTS[name])
     details = {"conflict": CONFLICTS[name]} if name in CONFLICTS else {}
-    if "not-found" in str(operation["responses"].get("404")):
-        details["not-found"] = f"there is no such {'grant' if '_grant' in name and name != 'request_grant' else 'key'}"
+    if any(parameter["name"] == "grant_id" for parameter in operation.get("parameters", [])):
+        details["not-found"] = "there is no such grant"
     marked = operation["responses"]
     succeeded = {status: response for status, response in marked.items() if MARK not in response}
     for status, response in succeeded.items():
@@ -93,5 +95,5 @@ def _describe_parameter(parameter: Document) -> None:
         parameter["example"] = PARAMETERS[parameter["name"]]
 
 
-def _plain(model: Any) -> Any:
-    return model.model_dump(mode="json", exclude_defaults=False)
+def _plain(model: BaseModel) -> Any:
+    return model.model_dump(mode="json")

@@ -53,16 +53,24 @@ PROBLEMS: Sequence[ProblemKind] = (
     ),
     ProblemKind("denied", 403, "Not allowed. The reason is in the audit log and nowhere else."),
     ProblemKind(
-        "not-found", 404, "There is no such thing, or it is another tenant's: nobody can tell which.", "no such thing"
+        "not-found",
+        404,
+        "There is no such thing, or it is another tenant's: nobody can tell which.",
+        "there is no such key",
     ),
     ProblemKind("method-not-allowed", 405, "The path knows the methods in `Allow` only."),
-    ProblemKind("conflict", 409, "Not possible in the present state.", "the answer was not kept"),
+    ProblemKind(
+        "conflict", 409, "Not possible in the present state.", "the request has taken effect; its answer was not kept"
+    ),
     ProblemKind(
         "in-progress", 409, "The same request under this `Idempotency-Key` still runs; ask again after `Retry-After`."
     ),
     ProblemKind("too-large", 413, "The body is too large; nothing of it counts.", "at most 65536 bytes are read"),
     ProblemKind(
-        "invalid", 422, "The request is not what the schema says; the detail says where.", "body.recipient: wrong"
+        "invalid",
+        422,
+        "The request is not what the schema says; the detail says where.",
+        "body.recipient: Field required",
     ),
     ProblemKind("idempotency-key-reused", 422, "The `Idempotency-Key` was used for another request."),
     ProblemKind(
@@ -75,8 +83,8 @@ PROBLEMS: Sequence[ProblemKind] = (
     ProblemKind(
         "unavailable",
         503,
-        "The server cannot answer now. Nothing was released; send the request again, with the same "
-        "`Idempotency-Key`, after `Retry-After`.",
+        "The server cannot answer now. What took too long may still take effect: send the request again after "
+        "`Retry-After`, with the same `Idempotency-Key`.",
     ),
 )
 _BY_STATUS_AND_KIND = {(each.status, each.kind): each for each in PROBLEMS}
