@@ -3,7 +3,7 @@ PYTHON ?= python3
 PHOTO ?=
 BIN := .venv/bin
 
-.PHONY: demo test check bench bench-sizes bench-linkage bench-server bench-keys clean
+.PHONY: demo test check bench bench-sizes bench-linkage bench-server bench-keys bench-fuzz api-docs clean
 
 demo: .venv/.ready
 	$(BIN)/python docs/demo.py $(if $(PHOTO),--photo "$(PHOTO)")
@@ -39,6 +39,15 @@ bench-server: .venv/.ready
 # Keys per second in batches, beside the floor of the database; needs PostgreSQL's programs.
 bench-keys: .venv/.ready
 	$(BIN)/python tests/bench/keys.py
+
+# Schemathesis over the whole API, some minutes: findings, and what was asked.  Uses PostgreSQL's programs if they are there.
+SEED ?= 1
+bench-fuzz: .venv/.ready
+	$(BIN)/python tests/bench/fuzz.py $(SEED)
+
+# Writes docs/api.md anew, from the OpenAPI document.
+api-docs: .venv/.ready
+	$(BIN)/python docs/api.py
 
 build/fr_feature.onnx:
 	mkdir -p build

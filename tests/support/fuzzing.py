@@ -130,6 +130,10 @@ class Possible:
         self._numbers = itertools.count()
         self._questions: dict[str, dict[str, Any]] = {}
         """From the cursors that the server gave out to the queries that they continue."""
+        self._grants: list[tuple[str, str]] = []
+        """A key and a token each, of grants that came into force."""
+        self._key: str | None = None
+        """The newest."""
 
     def before(self, case: Case) -> None:
         """Before it is sent."""
@@ -138,9 +142,18 @@ class Possible:
             self._see_to_query(case)
         if not _is_negative(case, ParameterLocation.BODY) and isinstance(case.body, dict):
             self._see_to_body(case.body)
+            if case.path.endswith("/release") and self._grants and not _is_negative(case, ParameterLocation.PATH):
+                # Nobody but the server makes the token of a grant.
+                case.path_parameters["key_id"], case.body["grant"] = self._grants.pop()
 
     def after(self, case: Case, response: Response) -> None:
-        """Remembers the cursors of an answer."""
+        """Remembers what only the server makes."""
+        if response.status_code == 201 and case.path == "/v1/keys":
+            self._key = response.json()["key"]["id"]
+        if response.status_code in (200, 201) and case.path in ("/v1/grants", "/v1/grants/{grant_id}"):
+            grant = response.json()
+            if grant.get("token"):
+                self._grants.append((grant["key_ids"][0], grant["token"]))
         if response.status_code == 200 and case.operation.label in ("GET /v1/keys", "GET /v1/grants"):
             following = response.json()["next"]
             if following is not None:
@@ -175,6 +188,9 @@ class Possible:
             if isinstance(value, float) and value.is_integer():
                 # For JSON Schema 2.0 is an integer; the server reads only what is written as one.
                 body[name] = int(value)
+        if body.get("key_ids") and self._key is not None:
+            # Ids are made by the server; a grant for one that is not there is refused, and leads nowhere.
+            body["key_ids"] = [self._key]
         if isinstance(body.get("not_before"), int):
             # At most a year ahead of a clock that the document does not know; grants are to be used here.
             body["not_before"] = min(body["not_before"], self._now)
