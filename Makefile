@@ -3,7 +3,7 @@ PYTHON ?= python3
 PHOTO ?=
 BIN := .venv/bin
 
-.PHONY: demo test check bench bench-sizes bench-linkage bench-server bench-keys bench-killed bench-races clean
+.PHONY: demo test check bench bench-sizes bench-linkage bench-server bench-keys bench-killed bench-races bench-fuzz api-docs clean
 
 demo: .venv/.ready
 	$(BIN)/python docs/demo.py $(if $(PHOTO),--photo "$(PHOTO)")
@@ -47,6 +47,15 @@ bench-killed: .venv/.ready
 # Thousands of races between two replicas, on both databases; more than an hour on two cores.
 bench-races: .venv/.ready
 	$(BIN)/python tests/bench/races.py
+
+# Schemathesis over the whole API, some minutes: findings, and what was asked.  Uses PostgreSQL's programs if they are there.
+SEED ?= 1
+bench-fuzz: .venv/.ready
+	$(BIN)/python tests/bench/fuzz.py $(SEED)
+
+# Writes docs/api.md anew, from the OpenAPI document.
+api-docs: .venv/.ready
+	$(BIN)/python docs/api.py
 
 build/fr_feature.onnx:
 	mkdir -p build

@@ -93,7 +93,7 @@ def _releases(ports: Ports, count: int) -> Iterator[bytes]:
     now, client_key = ports.clock(), Ed25519PrivateKey.generate()
     jkt = thumbprint(public_jwk(client_key))
     tokens = [
-        ports.issuer.issue_access(name, "default", frozenset(Scope), uuid4(), now, 3600, jkt)
+        ports.issuer.issue_access(name, "default", frozenset(Scope), uuid4(), now, 3600, jkt=jkt)
         for name in ("alice", "bob")
     ]
     alice, bob = (ports.issuer.verify_access(token, now, jkt).caller() for token in tokens)

@@ -30,7 +30,7 @@ class RunningServer:
     def token(self, subject: str, *scopes: Scope, lifetime: int = 600, jkt: str | None = None) -> str:
         """An access token of the server's own issuer; all scopes if none is named."""
         return self.issuer.issue_access(
-            subject, "default", frozenset(scopes or Scope), uuid4(), int(time.time()), lifetime, jkt
+            subject, "default", frozenset(scopes or Scope), uuid4(), int(time.time()), lifetime, jkt=jkt
         )
 
 

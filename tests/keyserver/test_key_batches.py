@@ -135,3 +135,21 @@ def test_keys_of_a_batch_are_of_their_tenant_alone(world: Any, alice: Any) -> No
     stranger = world.person("alice", tenant="other")
     assert stranger.get(f"/v1/keys/{made.key_ids[0]}").status_code == 404
     assert stranger.get("/v1/keys?label=a:b").json() == {"keys": [], "next": None}
+
+
+def test_a_batch_under_an_idempotency_key_is_made_once_and_answered_as_before(world: Any, alice: Any) -> None:
+    request = {"recipient": public(X25519PrivateKey.generate()), "keys": [{}, {}]}
+
+    def asked() -> Any:
+        headers = {**alice.headers(alice.proof("POST", "/v1/keys/batch")), "Idempotency-Key": '"batch"'}
+        return alice.client.post("/v1/keys/batch", headers=headers, json=request)
+
+    first, second = asked(), asked()
+    assert (first.status_code, second.status_code) == (201, 201)
+    assert first.content == second.content
+    assert count_keys(world) == 2
+
+
+def test_the_path_of_batches_is_not_taken_for_a_key(alice: Any) -> None:
+    answer = alice.get("/v1/keys/batch")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")

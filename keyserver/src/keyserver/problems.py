@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute
 
 from faceseal.wire import PROBLEM_BASE, Problem
+from keyserver.allowed_methods import allowed_methods
 from keyserver.challenge import challenge_for
 from keyserver.errors import (
     AccessDenied,
@@ -37,7 +40,7 @@ RETRY_SECONDS = 1
 """After which a client may come again."""
 _log = logging.getLogger(__name__)
 
-_KINDS: dict[type[KeyServerError], tuple[int, str, str]] = {
+KINDS: dict[type[KeyServerError], tuple[int, str, str]] = {
     ProofNeeded: (401, "proof-needed", "A valid DPoP proof is needed"),
     Unauthenticated: (401, "unauthenticated", "A valid access token is needed"),
     AccessDenied: (403, "denied", "Not allowed"),
@@ -79,28 +82,36 @@ def rate_headers(error: TooMany) -> dict[str, str]:
     }
 
 
-def install(app: FastAPI) -> None:
-    """Answer every error of the app with a problem document."""
+def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
+    """Answer every error of the app, which has these routes, with a problem document."""
     app.add_exception_handler(KeyServerError, _on_key_server_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
-    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(HTTPException, partial(_on_http_exception, routes))
     app.add_exception_handler(Exception, _on_bug)
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI's `responses` for these statuses."""
-    # Of several with one status, the first is the usual one.
-    titles = {status: title for status, _, title in reversed(_KINDS.values())} | {413: "The request is too large"}
-    return {
-        status: {"description": titles[status], "content": {MEDIA_TYPE: {"schema": _SCHEMA}}} for status in statuses
-    }
+    """OpenAPI's `responses` for these statuses, in short: `keyserver.openapi` fills them in."""
+    return {status: {"description": "", "x-problems": [*_USUAL[status]]} for status in statuses}
 
 
-_SCHEMA = Problem.model_json_schema()
+_USUAL = {
+    400: ("invalid",),
+    401: ("unauthenticated", "proof-needed"),
+    403: ("denied",),
+    404: ("not-found",),
+    409: ("conflict",),
+    413: ("too-large",),
+    422: ("invalid",),
+    429: ("too-many-requests",),
+    500: ("internal",),
+    503: ("unavailable",),
+}
+"""Which problems an answer of the status may be, if nothing more is known of the operation."""
 
 
 def _on_key_server_error(_request: Request, error: Exception) -> Response:
-    for known, (status, kind, title) in _KINDS.items():
+    for known, (status, kind, title) in KINDS.items():
         if isinstance(error, known):
             if status == HTTPStatus.SERVICE_UNAVAILABLE:
                 _log.error("%s: %s", type(error).__name__, error)
@@ -120,15 +131,18 @@ def _on_validation_error(_request: Request, error: Exception) -> Response:
     return problem(422, "invalid", "The request is not valid", "; ".join(places))
 
 
-def _on_http_exception(_request: Request, error: Exception) -> Response:
+def _on_http_exception(routes: Sequence[BaseRoute], request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     headers = dict(error.headers) if isinstance(error, HTTPException) and error.headers else None
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers = {"Allow": allowed_methods(routes, request.scope)}
     return problem(status, _OTHER_STATUS.get(status, "http"), HTTPStatus(status).phrase, headers=headers)
 
 
 def _on_bug(_request: Request, error: Exception) -> Response:
     # The type alone: a message may quote what it choked on.
     _log.error("unhandled %s", type(error).__name__)
-    # The middleware that adds it to all other answers is further inside.
+    # The middleware that adds these to all other answers is further inside.
     name = getattr(_request.state, "request_id", None)
-    return problem(500, "internal", "The server failed", headers={"X-Request-Id": name} if name else None)
+    headers = {"Cache-Control": "no-store", **({"X-Request-Id": name} if name else {})}
+    return problem(500, "internal", "The server failed", headers=headers)

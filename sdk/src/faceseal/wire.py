@@ -26,7 +26,8 @@ from pydantic import (
     StringConstraints,
     model_validator,
 )
-from pydantic.config import JsonDict
+
+from faceseal import wireschema
 
 PROBLEM_BASE = "urn:faceseal:problem:"
 """Prefix of the `type` of every RFC 9457 problem document that the server sends."""
@@ -95,22 +96,18 @@ def _sealed_batch(value: object) -> bytes:
 
 SealedBatch = Annotated[bytes, PlainValidator(_sealed_batch, json_schema_input_type=str), AS_BASE64URL]
 """HPKE ciphertext of one or more image keys, one after the other."""
-PerceptualHash = Annotated[bytes, bytes_of(8), AS_BASE64URL]
+PerceptualHash = Annotated[bytes, bytes_of(8), AS_BASE64URL, wireschema.base64url(8, "A perceptual hash")]
 """See `faceseal.perceptual`."""
-Digest = Annotated[bytes, bytes_of(32), AS_BASE64URL]
-PublicKey = Annotated[bytes, bytes_of(32), AS_BASE64URL]
-HpkeCiphertext = Annotated[bytes, bytes_of(32 + 32 + 16), AS_BASE64URL]
+Digest = Annotated[bytes, bytes_of(32), AS_BASE64URL, wireschema.base64url(32, "A SHA-256 digest")]
+PublicKey = Annotated[bytes, bytes_of(32), AS_BASE64URL, wireschema.PUBLIC_KEY]
+HpkeCiphertext = Annotated[
+    bytes, bytes_of(32 + 32 + 16), AS_BASE64URL, wireschema.base64url(80, "HPKE ciphertext of an image key")
+]
 """X25519 encapsulation (32), encrypted image key (32), AEAD tag (16)."""
 
 
-def _printable(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("control characters are not allowed")
-    return text
-
-
-ShortText = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_printable)]
-Label = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._:/ -]+$")]
+ShortText = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=wireschema.VISIBLE_PATTERN)]
+Label = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=wireschema.LABEL_PATTERN)]
 Role = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._:/-]+$")]
 Timestamp = Annotated[int, Field(ge=0, le=1 << 40)]
 Cursor = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_-]+$")]
@@ -135,12 +132,7 @@ def parse_label(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _is_label(text: str) -> str:
-    parse_label(text)
-    return text
-
-
-LabelText = Annotated[str, StringConstraints(min_length=3, max_length=200), AfterValidator(_is_label)]
+LabelText = Annotated[str, StringConstraints(min_length=3, max_length=200, pattern=wireschema.LABEL_TEXT_PATTERN)]
 
 
 def _thumbprint(text: str) -> str:
@@ -166,7 +158,12 @@ def _uuid(value: object) -> UUID:
     raise ValueError("not a UUID")
 
 
-Identifier = Annotated[UUID, PlainValidator(_uuid, json_schema_input_type=str), PlainSerializer(str, return_type=str)]
+Identifier = Annotated[
+    UUID,
+    PlainValidator(_uuid, json_schema_input_type=str),
+    PlainSerializer(str, return_type=str),
+    wireschema.IDENTIFIER,
+]
 
 
 class Scope(StrEnum):
@@ -222,7 +219,7 @@ class CreateKey(Message):
     """POST /v1/keys: make an image key and send it sealed to `recipient` (X25519)."""
 
     recipient: PublicKey
-    labels: Annotated[dict[Label, Label], Field(max_length=16)] = {}
+    labels: Annotated[dict[Label, Label], Field(max_length=16), wireschema.LABELS] = {}
 
 
 class KeyInfo(Message):
@@ -232,7 +229,7 @@ class KeyInfo(Message):
     state: KeyState
     created_at: Timestamp
     created_by: ShortText
-    labels: dict[Label, Label]
+    labels: Annotated[dict[Label, Label], wireschema.LABELS]
     sealed_digest: Digest | None
     """SHA-256 of the sealed photo's pixels, once bound."""
     destruction_due_at: Timestamp | None = None
@@ -289,11 +286,13 @@ class NewKey(Message):
 
     recipient: PublicKey | None = None
     """None: the batch's."""
-    labels: Annotated[dict[Label, Label], Field(max_length=16)] = {}
+    labels: Annotated[dict[Label, Label], Field(max_length=16), wireschema.LABELS] = {}
 
 
 class CreateKeys(Message):
     """POST /v1/keys/batch: make image keys, all or none, and send them sealed to their recipients (X25519)."""
+
+    model_config = ConfigDict(json_schema_extra=wireschema.EVERY_KEY_HAS_A_RECIPIENT)
 
     recipient: PublicKey | None = None
     """Of the keys that name no other."""
@@ -338,20 +337,6 @@ class KeyMatches(Message):
     matches: Annotated[list[KeyMatch], Field(max_length=32)]
 
 
-_PURPOSE_STATED: JsonDict = {
-    "anyOf": [
-        {"required": ["purpose"], "properties": {"purpose": {"type": "string"}}},
-        {"required": ["purpose_code"], "properties": {"purpose_code": {"not": {"const": "other"}}}},
-    ]
-}
-_ONE_SELECTOR: JsonDict = {
-    "oneOf": [
-        {"required": ["key_ids"], "properties": {"key_ids": {"minItems": 1}, "labels": {"maxProperties": 0}}},
-        {"required": ["labels"], "properties": {"labels": {"minProperties": 1}, "key_ids": {"maxItems": 0}}},
-    ]
-}
-
-
 def _require_purpose(code: PurposeCode, text: str | None) -> None:
     if code is PurposeCode.OTHER and text is None:
         raise ValueError("say in purpose what for, or name another purpose_code than other")
@@ -360,10 +345,10 @@ def _require_purpose(code: PurposeCode, text: str | None) -> None:
 class RequestGrant(Message):
     """POST /v1/grants: ask to have keys released to the asker."""
 
-    model_config = ConfigDict(json_schema_extra={"allOf": [_ONE_SELECTOR, _PURPOSE_STATED]})
+    model_config = ConfigDict(json_schema_extra={"allOf": [wireschema.ONE_SELECTOR, wireschema.PURPOSE_STATED]})
 
-    key_ids: Annotated[list[Identifier], Field(max_length=100)] = []
-    labels: Annotated[dict[Label, Label], Field(max_length=16)] = {}
+    key_ids: Annotated[list[Identifier], Field(max_length=100, json_schema_extra={"uniqueItems": True})] = []
+    labels: Annotated[dict[Label, Label], Field(max_length=16), wireschema.LABELS] = {}
     """Instead of key_ids: all keys that carry each of these labels when the grant is approved."""
     purpose_code: AnyPurpose = PurposeCode.OTHER
     purpose: ShortText | None = None
@@ -411,7 +396,7 @@ class Grant(Message):
     """The requester's key, which alone can use the grant; None in old grants, which nobody can use."""
     token: Annotated[str, StringConstraints(max_length=4096)] | None
     """The signed grant (JWT, typ restore-grant+jwt); only for its requester, once approved."""
-    labels: dict[Label, Label] = {}
+    labels: Annotated[dict[Label, Label], wireschema.LABELS] = {}
     purpose_code: PurposeCode = PurposeCode.OTHER
     reference: ShortText | None = None
     not_before: Timestamp | None = None
@@ -461,7 +446,7 @@ class Released(Message):
 class BreakGlass(Message):
     """POST /v1/keys/{id}/break-glass: have one key released at once, without anybody's approval."""
 
-    model_config = ConfigDict(json_schema_extra={"allOf": [_PURPOSE_STATED]})
+    model_config = ConfigDict(json_schema_extra={"allOf": [wireschema.PURPOSE_STATED]})
 
     recipient: PublicKey
     purpose_code: AnyPurpose

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
@@ -14,6 +15,7 @@ from fastapi.security.http import HTTPBase
 from keyserver import problems
 from keyserver.actions import SCOPES, Action
 from keyserver.errors import Unauthenticated
+from keyserver.openapi.headers import REQUEST_ID, proof_header
 from keyserver.policy import Caller
 from keyserver.routes.credentials import authenticate
 from keyserver.routes.limiting import admitted, kind_of
@@ -22,7 +24,7 @@ from keyserver.routes.strictbody import StrictRequest
 from keyserver.service.once import Once
 from keyserver.service.ports import Ports
 from keyserver.tokens import TokenRefused
-from keyserver.tokens.dpop import MAX_PROOF_CHARACTERS, ProofRefused
+from keyserver.tokens.dpop import ProofRefused
 from keyserver.tracing import span
 
 _log = logging.getLogger(__name__)
@@ -41,12 +43,15 @@ class AuthenticatedRoute(APIRoute):
     """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
-        options = documented_once(options) if options.get("methods") in (["POST"], {"POST"}) else options
         acts = [found.dependency for found in options.get("dependencies") or ()]
         action = next((found.action for found in acts if isinstance(found, Acts)), None)
         self._action = action
-        once = repeatable(endpoint, action, options.get("status_code") or 200)
-        super().__init__(path, once if options.get("methods") in (["POST"], {"POST"}) else endpoint, **options)
+        options["description"] = _description(endpoint, options.get("description") or "")
+        if options.get("methods") in (["POST"], {"POST"}):
+            once = repeatable(endpoint, action, options.get("status_code") or 200)
+            options = documented_once(options, kept=hasattr(once, "__wrapped__"))
+            endpoint = once
+        super().__init__(path, endpoint, **options)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """See APIRoute."""
@@ -103,19 +108,18 @@ def authenticated_router(prefix: str, tag: str) -> APIRouter:
 def documentation(action: Action, *statuses: int, proven: bool = False) -> dict[str, Any]:
     """OpenAPI's words on an action: which scopes it takes, whether it needs a proof, and how it can fail."""
     scopes = [scope.value for scope in sorted(SCOPES[action])]
-    proof = {
-        "name": "DPoP",
-        "in": "header",
-        "required": proven,
-        "description": "Proof of the client's key (RFC 9449, section 4.2), with `ath` and `nonce`.",
-        "schema": {"type": "string", "maxLength": MAX_PROOF_CHARACTERS},
-    }
     return {
         "description": f"Scope: {' or '.join(f'`{scope}`' for scope in scopes)}.",
         "dependencies": [*(Security(scheme, scopes=scopes) for scheme in _DOCUMENTED_SCHEMES), Depends(Acts(action))],
-        "responses": problems.documented(401, 403, *statuses, 429, 503),
-        "openapi_extra": {"parameters": [proof]},
+        "responses": problems.documented(401, 403, *statuses, 429, 500, 503),
+        "openapi_extra": {"parameters": [proof_header(required=proven), REQUEST_ID]},
     }
+
+
+def _description(endpoint: Callable[..., Any], known: str) -> str:
+    """The endpoint's docstring and what `documentation` said; the same if the route is registered again."""
+    own = inspect.cleandoc(endpoint.__doc__ or "")
+    return known if known.startswith(own) else f"{own}\n\n{known}"
 
 
 async def _ports(request: Request) -> Ports:

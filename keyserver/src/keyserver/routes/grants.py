@@ -33,7 +33,7 @@ class GrantQuery(BaseModel):
     "",
     status_code=201,
     summary="Request a grant",
-    **documentation(Action.REQUEST_GRANT, 404, 409, 413, 422, proven=True),
+    **documentation(Action.REQUEST_GRANT, 400, 404, 409, 413, 422, proven=True),
 )
 def request_grant(request: RequestGrant, ports: WithPorts, caller: WithCaller) -> Grant:
     """For the key of the proof that comes along; pending until enough others approve, or one denies."""

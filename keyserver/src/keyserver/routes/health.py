@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel
 
+from keyserver import problems
 from keyserver.service.readiness import Readiness, Word
 
 router = APIRouter(tags=["health"])
@@ -34,7 +35,7 @@ async def _stopping(request: Request) -> bool:
     return bool(request.app.state.admission.stopping)
 
 
-@router.get("/healthz", summary="Whether the server answers")
+@router.get("/healthz", summary="Whether the server answers", responses=problems.documented(500))
 async def health() -> Health:
     """Says nothing about database and root: restarting does not cure those."""
     return Health()
@@ -43,7 +44,7 @@ async def health() -> Health:
 @router.get(
     "/readyz",
     summary="Whether the server can do its work",
-    responses={503: {"description": "It cannot, now", "model": Ready}},
+    responses={503: {"description": "It cannot, now", "model": Ready}, **problems.documented(500)},
 )
 def ready(
     response: Response,

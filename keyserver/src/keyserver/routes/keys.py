@@ -38,7 +38,7 @@ async def _releases(request: Request) -> Releases:
 WithReleases = Annotated[Releases, Depends(_releases)]
 
 
-@router.post("", status_code=201, summary="Create an image key", **documentation(Action.CREATE_KEY, 413, 422))
+@router.post("", status_code=201, summary="Create an image key", **documentation(Action.CREATE_KEY, 400, 413, 422))
 def create_key(request: CreateKey, ports: WithPorts, caller: WithCaller) -> KeyCreated:
     """Make an image key and answer with it, sealed to the recipient."""
     return keys.create_key(ports, caller, request)
@@ -72,7 +72,7 @@ def get_key(key_id: Identifier, ports: WithPorts, caller: WithCaller) -> KeyInfo
 @router.put(
     "/{key_id}/sealed",
     summary="Bind a key to its sealed photo, once",
-    **documentation(Action.BIND_KEY, 404, 409, 413, 422),
+    **documentation(Action.BIND_KEY, 400, 404, 409, 413, 422),
 )
 def bind_key(key_id: Identifier, request: BindKey, ports: WithPorts, caller: WithCaller) -> KeyInfo:
     """By the key's creator."""
@@ -120,7 +120,7 @@ def cancel_destruction(key_id: Identifier, ports: WithPorts, caller: WithCaller)
 @router.post(
     "/{key_id}/release",
     summary="Release a key under a grant",
-    **documentation(Action.RELEASE, 404, 413, 422, proven=True),
+    **documentation(Action.RELEASE, 400, 404, 413, 422, proven=True),
 )
 def release_key(
     key_id: Identifier, request: Release, releases: WithReleases, caller: WithCaller, once: WithOnce
@@ -132,7 +132,7 @@ def release_key(
 @router.post(
     "/{key_id}/break-glass",
     summary="Release a key without approval, loudly",
-    **documentation(Action.BREAK_GLASS, 404, 413, 422, proven=True),
+    **documentation(Action.BREAK_GLASS, 400, 404, 413, 422, proven=True),
 )
 def break_glass(
     key_id: Identifier, request: BreakGlass, releases: WithReleases, caller: WithCaller, once: WithOnce

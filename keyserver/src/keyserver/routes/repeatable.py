@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from keyserver import problems
 from keyserver.actions import Action
 from keyserver.errors import RequestInvalid
+from keyserver.openapi.headers import IDEMPOTENCY_KEY
 from keyserver.policy import Caller
 from keyserver.service.once import Answer, Once, Running, perform
 from keyserver.service.ports import Ports
@@ -24,13 +25,6 @@ _STRING = re.compile(r'"([\x20\x21\x23-\x5b\x5d-\x7e]{1,128})"')
 """A string of RFC 9651 without escapes, as the draft wants it."""
 _BARE = re.compile(r"[A-Za-z0-9._:~+/=-]{1,128}")
 """What many clients send instead."""
-_PARAMETER = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "required": False,
-    "description": "The same request under the same key takes effect once, for 24 hours.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 130},
-}
 asked: ContextVar[tuple[Once, Running] | None] = ContextVar("asked", default=None)
 """The request with a key that is being answered."""
 
@@ -65,8 +59,9 @@ def repeatable(endpoint: Callable[..., Any], action: Action | None, status: int)
 
         def work(ports: Ports) -> Answer:
             answer: BaseModel | Response = endpoint(**{**arguments, "ports": ports})
-            body = answer.model_dump_json().encode() if isinstance(answer, BaseModel) else bytes(answer.body)
-            return Answer(status, body)
+            # An endpoint may have serialized its answer itself.
+            body = answer.body if isinstance(answer, Response) else answer.model_dump_json().encode()
+            return Answer(status, bytes(body))
 
         with running.claimed(once):
             answer = perform(arguments["ports"], arguments["caller"], action, once, work)
@@ -75,15 +70,19 @@ def repeatable(endpoint: Callable[..., Any], action: Action | None, status: int)
     return entered
 
 
-def documented_once(options: dict[str, Any]) -> dict[str, Any]:
-    """A POST route's options, with OpenAPI's words on the header and on how it can fail."""
+def documented_once(options: dict[str, Any], kept: bool) -> dict[str, Any]:
+    """A POST route's options, with OpenAPI's words on the header and on how it can fail.
+
+    kept: whether its answers are kept here (see `repeatable`).
+    """
     extra = dict(options.get("openapi_extra") or {})
-    others = [each for each in extra.get("parameters", []) if each != _PARAMETER]
-    return {
-        **options,
-        "responses": {**problems.documented(409, 422), **(options.get("responses") or {})},
-        "openapi_extra": {**extra, "parameters": [*others, _PARAMETER]},
-    }
+    others = [each for each in extra.get("parameters", []) if each != IDEMPOTENCY_KEY]
+    responses = {**problems.documented(413, 422), **(options.get("responses") or {})}
+    ways = [(409, "conflict")] if kept else []
+    for status, kind in [*ways, (409, "in-progress"), (422, "idempotency-key-reused")]:
+        known = responses.get(status, {}).get("x-problems", [])
+        responses[status] = {"description": "", "x-problems": [*dict.fromkeys([*known, kind])]}
+    return {**options, "responses": responses, "openapi_extra": {**extra, "parameters": [*others, IDEMPOTENCY_KEY]}}
 
 
 def _key(text: str) -> str | None:

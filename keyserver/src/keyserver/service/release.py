@@ -42,7 +42,7 @@ from keyserver.service.deciding import (
 )
 from keyserver.service.events import Happening, announce
 from keyserver.service.facts import grant_facts, key_facts
-from keyserver.service.keys import UNUSABLE_RECIPIENT
+from keyserver.service.keys import UNUSABLE_RECIPIENT, visible_key
 from keyserver.service.once import Once, Running
 from keyserver.service.ports import Ports
 from keyserver.service.repeated import GivenBefore, Known, as_before, given_before, known_of, row_of
@@ -186,7 +186,11 @@ def _require_allowed(
     present: Present,
     seen: Callable[[GrantFacts], GrantFacts] = lambda facts: facts,
 ) -> tuple[GrantRow, KeyRow]:
-    """The grant and the key, on the state that earlier ones of the same transaction have left.  Raises Refused."""
+    """The grant and the key, on the state that earlier ones of the same transaction have left.  Raises Refused.
+
+    The key comes first: whether there is one must not be answered differently by whose grant came along.
+    """
+    key = visible_key(present.keys.get(one.key_id), one.attempt.caller)
     if isinstance(one.claims, TokenRefused):
         raise Refused(Reason.GRANT_TOKEN_REFUSED, one.claims.why.value)
     grant = present.grants.get(one.claims.grant_id)
@@ -194,9 +198,6 @@ def _require_allowed(
         raise Refused(Reason.GRANT_TOKEN_REFUSED, "no such grant")
     if grant.jkt is not None and one.claims.jkt != grant.jkt:
         raise Refused(Reason.GRANT_TOKEN_REFUSED, "binding")
-    key = present.keys.get(one.key_id)
-    if key is None:
-        raise Refused(Reason.KEY_UNKNOWN)
     named = frozenset({one.key_id} if (grant.id, one.key_id) in present.named else ())
     facts = grant_facts(grant, named)
     require(policy.decide_release(one.attempt.caller, key_facts(key), seen(facts), one.attempt.now))

@@ -1,0 +1,40 @@
+"""Schemathesis finds nothing: the document and the server say the same, whatever is asked.
+
+`make bench-fuzz` is the same with many more requests, and each kind of token on each database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fuzzed_server import fuzz_server
+from fuzzing import Findings
+
+from keyserver.installation import open_ports
+from keyserver.settings import Settings
+
+NOW = 1_800_000_000
+CHAINS = 40
+
+
+@pytest.fixture
+def findings(settings: Settings, database_kind: str) -> Iterator[Findings]:
+    """Of a bearer token and grants in force at once on SQLite; of a bound token and approvals on PostgreSQL."""
+    bound = database_kind == "postgresql"
+    ports = open_ports(settings, lambda: NOW)
+    yield fuzz_server(ports, bound=bound, quorum=int(bound), seed=7, examples=3, chains=CHAINS)
+    ports.database.close()
+
+
+def test_schemathesis_finds_nothing(findings: Any, database_kind: str) -> None:
+    assert findings.failures == []
+    # What never got anywhere has found nothing either.
+    assert {"examples", "coverage", "fuzzing", "stateful"} == findings.requests.keys()
+    assert findings.requests["stateful"] > 2 * CHAINS
+    succeeded = {operation for (operation, status) in findings.answers if status < 300}
+    never = {operation for operation, _ in findings.answers} - succeeded
+    # Who asks first decides what the second finds, so not every operation succeeds in every run.
+    approvals = {"POST /v1/grants/{grant_id}/approve", "POST /v1/grants/{grant_id}/deny"}
+    assert never <= (approvals if database_kind == "sqlite" else {"POST /v1/keys/{key_id}/release"})
