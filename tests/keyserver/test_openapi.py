@@ -191,7 +191,7 @@ def provoked(world: Any, alice: Any, monkeypatch: pytest.MonkeyPatch) -> dict[tu
     key, _ = alice.create_key()
     grant = alice.request_grant(key.id)["id"]
     found = {
-        (400, "invalid"): posted({"Content-Type": "application/json"}, content=b"\xff"),
+        (400, "invalid"): posted({"Transfer-Encoding": "chunked", "Content-Length": "2"}, content=b"{}"),
         (401, "unauthenticated"): client.get("/v1/keys"),
         (401, "proof-needed"): client.get("/v1/keys", headers=alice.headers("a.b.c")),
         (403, "denied"): world.person("eve", "keys:create").get("/v1/policy"),

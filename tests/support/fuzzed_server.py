@@ -33,7 +33,7 @@ class Asker:
         self._scheme = "DPoP" if bound else "Bearer"
         jkt = thumbprint(public_jwk(self._key)) if bound else None
         self._token = ports.issuer.issue_access(
-            subject, TENANT, frozenset(Scope), uuid4(), ports.clock(), 30 * 86400, frozenset({ROLE}), jkt
+            subject, TENANT, frozenset(Scope), uuid4(), ports.clock(), 30 * 86400, jkt, frozenset({ROLE})
         )
 
     def headers(self, method: str, path: str) -> dict[str, str]:

@@ -43,7 +43,12 @@ class ProblemKind:
 
 
 PROBLEMS: Sequence[ProblemKind] = (
-    ProblemKind("invalid", 400, "The body cannot be decoded.", title="Bad Request"),
+    ProblemKind(
+        "invalid",
+        400,
+        "The body has both a length and a transfer coding.",
+        "a body has either Content-Length or Transfer-Encoding",
+    ),
     ProblemKind("unauthenticated", 401, "There is no access token, or it does not count. Get another one."),
     ProblemKind(
         "proof-needed",
