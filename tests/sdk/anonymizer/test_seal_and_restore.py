@@ -15,7 +15,7 @@ from faceseal import FAST, LocalKeyring, Photo, anonymize, restore
 from faceseal.anonymizer import read_sealed, restore_with_key, verify
 from faceseal.anonymizer.generator import default_model
 from faceseal.anonymizer.identity import IdentityGuard
-from faceseal.anonymizer.placing import masked_pixels
+from faceseal.anonymizer.placing import VIEW_MARGIN, masked_pixels, square_of
 from faceseal.anonymizer.sealed import encode_png
 from faceseal.envelope.header import encode_header
 from faceseal.envelope.png import embed, extract
@@ -226,7 +226,7 @@ def test_an_unreachable_fidelity_fails_clearly(keys):
 
 
 def guard_that_sees(*likenesses: float, most_alike: float = 0.3) -> tuple[IdentityGuard, list[np.ndarray]]:
-    """A guard whose network gives these scores in turn, and the squares that it was shown."""
+    """A guard whose network gives these scores in turn, and what it was shown of the new faces."""
     scores, shown = iter(likenesses), []
 
     def likeness(original: np.ndarray, made: np.ndarray, landmarks: np.ndarray) -> float:
@@ -243,9 +243,8 @@ def test_a_face_that_is_too_much_like_its_origin_is_made_again_with_another_nonc
     sealed = anonymize(Photo(portrait()), keys=keys, profile=replace(FAST, draws=1), guard=guard)
     assert sealed.attempts == (2,)
     assert not np.array_equal(shown[0], shown[1])
-    square = sealed.header.faces[0]
-    placed = sealed.pixels[square.y : square.y + square.side, square.x : square.x + square.side]
-    assert np.array_equal(placed, shown[1])
+    record = sealed.header.faces[0]
+    assert np.array_equal(square_of(record).crop(sealed.pixels, VIEW_MARGIN * record.cell), shown[1])
     assert decibel(restore(sealed, keys=keys, from_pixels=True).pixels, portrait()) > 30
 
 
