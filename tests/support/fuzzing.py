@@ -133,11 +133,15 @@ class Possible:
         self._grants: list[tuple[str, str]] = []
         """A key and a token each, of grants that came into force."""
         self._key: str | None = None
-        """The newest."""
+        self._grant: str | None = None
+        self._scheduled: str | None = None
+        """The newest key, the newest grant, and the key whose destruction was scheduled last."""
 
     def before(self, case: Case) -> None:
         """Before it is sent."""
         self._see_to_headers(case)
+        if not _is_negative(case, ParameterLocation.PATH) and next(self._numbers) % 2:
+            self._see_to_path(case)
         if not _is_negative(case, ParameterLocation.QUERY) and case.method == "GET":
             self._see_to_query(case)
         if not _is_negative(case, ParameterLocation.BODY) and isinstance(case.body, dict):
@@ -150,14 +154,24 @@ class Possible:
         """Remembers what only the server makes."""
         if response.status_code == 201 and case.path == "/v1/keys":
             self._key = response.json()["key"]["id"]
+        if response.status_code == 200 and case.path.endswith("/schedule-destruction"):
+            self._scheduled = response.json()["id"]
         if response.status_code in (200, 201) and case.path in ("/v1/grants", "/v1/grants/{grant_id}"):
             grant = response.json()
+            self._grant = grant.get("id", self._grant)
             if grant.get("token"):
                 self._grants.append((grant["key_ids"][0], grant["token"]))
         if response.status_code == 200 and case.operation.label in ("GET /v1/keys", "GET /v1/grants"):
             following = response.json()["next"]
             if following is not None:
                 self._questions[following] = {name: value for name, value in case.query.items() if name != "cursor"}
+
+    def _see_to_path(self, case: Case) -> None:
+        # Every other time, for what is not there is to be asked for as well.
+        if "grant_id" in case.path_parameters and self._grant is not None:
+            case.path_parameters["grant_id"] = self._grant
+        if case.path.endswith("/cancel-destruction") and self._scheduled is not None:
+            case.path_parameters["key_id"] = self._scheduled
 
     def _see_to_headers(self, case: Case) -> None:
         takes_proof = any(parameter.name == "DPoP" for parameter in case.operation.iter_parameters())
