@@ -33,7 +33,7 @@ def test_schemathesis_finds_nothing(findings: Any, database_kind: str) -> None:
     assert findings.failures == []
     # What never got anywhere has found nothing either.
     assert {"examples", "coverage", "fuzzing", "stateful"} == findings.requests.keys()
-    assert findings.requests["stateful"] > 2 * CHAINS
+    assert findings.requests["stateful"] > 5 * CHAINS
     succeeded = {operation for (operation, status) in findings.answers if status < 300}
     never = {operation for operation, _ in findings.answers} - succeeded
     if database_kind == "sqlite":

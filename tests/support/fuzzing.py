@@ -71,6 +71,7 @@ def fuzz(app: Any, sign: Sign, now: int, *, seed: int, examples: int, chains: in
     """
     found, possible = Findings(), Possible(now)
     for stateful in (False, True):
+        possible.in_chains = stateful
         phases = {
             "examples": {"enabled": not stateful},
             "coverage": {"enabled": not stateful},
@@ -127,6 +128,8 @@ class Possible:
 
     def __init__(self, now: int) -> None:
         self._now = now
+        self.in_chains = False
+        """There the links say what is asked for; a chain must be the same when it is drawn again."""
         self._numbers = itertools.count()
         self._questions: dict[str, dict[str, Any]] = {}
         """From the cursors that the server gave out to the queries that they continue."""
@@ -140,7 +143,7 @@ class Possible:
     def before(self, case: Case) -> None:
         """Before it is sent."""
         self._see_to_headers(case)
-        if not _is_negative(case, ParameterLocation.PATH) and next(self._numbers) % 2:
+        if not self.in_chains and not _is_negative(case, ParameterLocation.PATH) and next(self._numbers) % 2:
             self._see_to_path(case)
         if not _is_negative(case, ParameterLocation.QUERY) and case.method == "GET":
             self._see_to_query(case)
