@@ -21,7 +21,7 @@ from typer.exceptions import TyperException
 
 from faceseal.errors import FacesealError
 from faceseal.translog import VerifierKey
-from keyserver import audit, backup_cli, cli_settings, installation
+from keyserver import audit, cli_backup, cli_settings, installation
 from keyserver.audit.export import export_lines, verify_export
 from keyserver.cli_options import Data, Tenant, read_settings
 from keyserver.cli_policy import policy_app
@@ -97,8 +97,8 @@ def serve(data: Data = None, host: str = "127.0.0.1", port: int = 8480) -> None:
 
 
 app.command("settings")(cli_settings.settings)
-app.command("backup")(backup_cli.backup)
-app.command("restore")(backup_cli.restore)
+app.command("backup")(cli_backup.backup)
+app.command("restore")(cli_backup.restore)
 
 
 @app.command()

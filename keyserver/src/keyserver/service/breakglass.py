@@ -18,20 +18,18 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from faceseal.keytransport import KEY_BYTES, release_info, seal_key
 from faceseal.policywire import GrantEvent
 from faceseal.wire import BreakGlass, GlassBroken, Grant, GrantState, KeyState, Release
 from keyserver import audit, grant_policy
 from keyserver.actions import Action
-from keyserver.audit import Outcome
-from keyserver.errors import RequestInvalid, StillRunning
+from keyserver.errors import StillRunning
 from keyserver.grant_policy import BREAK_GLASS_SECONDS
 from keyserver.policy import Caller, Reason, decide_proven
 from keyserver.service.deciding import Attempt, Refused, deciding, require
 from keyserver.service.events import Happening, announce
 from keyserver.service.facts import grant_info
-from keyserver.service.grants import new_grant_row
-from keyserver.service.keys import UNUSABLE_RECIPIENT, require_known
+from keyserver.service.grants import grant_entry, new_grant_row
+from keyserver.service.keys import require_known, require_usable
 from keyserver.service.once import Once, require_same
 from keyserver.service.policies import policy_in_force
 from keyserver.service.release import Releases
@@ -119,7 +117,7 @@ def _make_grant(attempt: Attempt, request: BreakGlass, once: Once | None) -> tup
         key = queries.key(session, key_id)
         if key is None or key.state is not KeyState.ACTIVE:
             raise Refused(Reason.KEY_NOT_ACTIVE)
-        _require_usable(request.recipient, key_id)
+        require_usable(request.recipient)
         row = new_grant_row(ports.new_id(), caller, request.purpose_code, request.purpose, attempt.now)
         row.reference, row.policy_version, row.quorum = request.reference, present.version, 0
         row.valid_for, row.break_glass = BREAK_GLASS_SECONDS, True
@@ -130,19 +128,7 @@ def _make_grant(attempt: Attempt, request: BreakGlass, once: Once | None) -> tup
         session.add(row)
         session.flush()
         announce(session, ports, [Happening(GrantEvent.BREAK_GLASS, attempt.now, caller.subject, row, key_id)])
-        entry = replace(
-            attempt.entry(Outcome.ALLOWED),
-            grant_id=row.id,
-            purpose=row.purpose,
-            purpose_code=row.purpose_code.value,
-            reference=row.reference,
-            uses=row.uses_left,
-            valid_for=row.valid_for,
-            quorum=row.quorum,
-            policy_version=row.policy_version,
-            expires_at=row.expires_at,
-        )
-        audit.append(session, entry)
+        audit.append(session, grant_entry(row, attempt))
         made = _shown(row, attempt)
     # After the commit: what is shouted has happened.
     _log.warning("the glass was broken: tenant %s, key %s, grant %s", caller.tenant, key_id, row.id)
@@ -165,11 +151,3 @@ def _again(caller: Caller) -> Caller:
     if caller.proof is None:
         return caller
     return replace(caller, proof=replace(caller.proof, jti=f"{caller.proof.jti} release"))
-
-
-def _require_usable(recipient: bytes, key_id: UUID) -> None:
-    """Tried with zeros: a spoiled request should not make a grant."""
-    try:
-        seal_key(bytes(KEY_BYTES), recipient, release_info(key_id, key_id))
-    except ValueError:
-        raise RequestInvalid(UNUSABLE_RECIPIENT) from None

@@ -58,7 +58,7 @@ def request_grant(ports: Ports, caller: Caller, request: RequestGrant) -> Grant:
         session.add(row)
         session.flush()
         _announce(session, attempt, row, *happened)
-        audit.append(session, _request_entry(row, attempt))
+        audit.append(session, grant_entry(row, attempt))
         return _shown(row, attempt)
 
 
@@ -168,7 +168,8 @@ def _requested(request: RequestGrant, present: PolicyInfo, attempt: Attempt) -> 
     return row
 
 
-def _request_entry(row: GrantRow, attempt: Attempt) -> Entry:
+def grant_entry(row: GrantRow, attempt: Attempt) -> Entry:
+    """What the log says of a grant that is made: all that was asked for, and under which policy."""
     return replace(
         attempt.entry(Outcome.ALLOWED),
         grant_id=row.id,

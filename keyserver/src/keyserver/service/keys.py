@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from uuid import UUID
 
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from sqlalchemy.orm import Session
 
 from faceseal.keytransport import KEY_BYTES, creation_info, seal_key
@@ -114,3 +115,12 @@ def visible_key(row: KeyRow | None, caller: Caller) -> KeyRow:
         raise Refused(Reason.KEY_UNKNOWN)
     require(policy.decide_key_access(caller, key_facts(row)))
     return row
+
+
+def require_usable(recipient: bytes) -> None:
+    """Before anything is spent on it.  Raises RequestInvalid unless keys can be sealed to it (X25519, 32 bytes)."""
+    try:
+        # An exchange fails for points of low order, whatever the private key.
+        X25519PrivateKey.generate().exchange(X25519PublicKey.from_public_bytes(recipient))
+    except ValueError:
+        raise RequestInvalid(UNUSABLE_RECIPIENT) from None

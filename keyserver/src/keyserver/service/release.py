@@ -17,7 +17,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from sqlalchemy.orm import Session
 
 from faceseal.keytransport import release_info, seal_key
@@ -26,7 +25,7 @@ from faceseal.wire import Receipt, Release, Released
 from keyserver import audit, keywrap, metrics, policy
 from keyserver.actions import Action
 from keyserver.audit import Appended, Entry, Outcome
-from keyserver.errors import KeyReused, KeyServerError, RequestInvalid, StillRunning, Unavailable
+from keyserver.errors import KeyReused, KeyServerError, StillRunning, Unavailable
 from keyserver.policy import Caller, GrantFacts, Reason
 from keyserver.proof import Proof
 from keyserver.service.combining import Combining
@@ -42,7 +41,7 @@ from keyserver.service.deciding import (
 )
 from keyserver.service.events import Happening, announce
 from keyserver.service.facts import grant_facts, key_facts
-from keyserver.service.keys import UNUSABLE_RECIPIENT, visible_key
+from keyserver.service.keys import require_usable, visible_key
 from keyserver.service.once import Once, Running
 from keyserver.service.ports import Ports
 from keyserver.service.repeated import GivenBefore, Known, as_before, given_before, known_of, row_of
@@ -112,7 +111,7 @@ class Releases:
         attempt = Attempt(self.ports, caller, Action.RELEASE, now, key_id, grant_id)
         require_scope(attempt)
         proof = require_proof(attempt)
-        _require_usable(request.recipient)
+        require_usable(request.recipient)
         with self._running.claimed(once) if once else nullcontext():
             outcome = self._combining.run(Asked(attempt, proof, key_id, request.recipient, claims, once))
         if isinstance(outcome, Released):
@@ -252,14 +251,6 @@ def _not_given(
 ) -> Refused | Broken | KeyServerError:
     assert not isinstance(outcome, Given | GivenBefore)  # noqa: S101 - those have a proof
     return outcome
-
-
-def _require_usable(recipient: bytes) -> None:
-    try:
-        # An exchange fails for points of low order, whatever the private key.
-        X25519PrivateKey.generate().exchange(X25519PublicKey.from_public_bytes(recipient))
-    except ValueError:
-        raise RequestInvalid(UNUSABLE_RECIPIENT) from None
 
 
 def _grant_claims(ports: Ports, token: str, now: int) -> GrantClaims | TokenRefused:
