@@ -122,11 +122,11 @@ def cancel_destruction(key_id: Identifier, ports: WithPorts, caller: WithCaller)
     summary="Release a key under a grant",
     **documentation(Action.RELEASE, 400, 404, 413, 422, proven=True),
 )
-def release_key(
+async def release_key(
     key_id: Identifier, request: Release, releases: WithReleases, caller: WithCaller, once: WithOnce
 ) -> Released:
     """One use of the grant by the key that it is bound to, with a receipt from the audit log."""
-    return releases.release(caller, key_id, request, once)
+    return await releases.release_soon(caller, key_id, request, once)
 
 
 @router.post(

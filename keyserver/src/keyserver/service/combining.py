@@ -1,15 +1,18 @@
 """Many requests in one transaction: whoever comes while one is under way goes along in the next.
 
-A commit takes as long for sixty-four releases as for one.  The first to come does the work
-for all who wait (flat combining: Hendler, Incze, Shavit, Tzafrir, SPAA 2010), so that there
-is no thread to start, to stop or to die, and a single request waits for nobody.
+A commit takes as long for sixty-four releases as for one.  One thread does the work for all
+who wait, and they wait in none: a request that is served on the event loop awaits its
+future there.  A single request waits for nobody.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from threading import Event, Lock
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import Context, copy_context
+from dataclasses import dataclass
+from threading import Lock
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -19,19 +22,18 @@ MOST_TOGETHER = 64
 """Requests in one transaction: more would make each wait longer than it saves."""
 
 
+@dataclass(frozen=True)
 class _Waiting(Generic[Item, Result]):
-    """One request.  `turn` is set when it is done, or when it is its thread's turn to work for all."""
-
-    def __init__(self, item: Item) -> None:
-        self.item = item
-        self.turn = Event()
-        self.done = False
-        self.result: Result | None = None
-        self.failure: BaseException | None = None
+    item: Item
+    future: Future[Result]
+    context: Context
 
 
 class Combining(Generic[Item, Result]):
-    """work: one result for each item, in order; what it raises is raised for every item of that call."""
+    """work: one result for each item, in order; what it raises is raised for every item of that call.
+
+    It runs in the context (`contextvars`) of the first of its items.
+    """
 
     def __init__(self, work: Callable[[Sequence[Item]], Sequence[Result]], most: int = MOST_TOGETHER) -> None:
         self._work = work
@@ -39,38 +41,44 @@ class Combining(Generic[Item, Result]):
         self._lock = Lock()
         self._waiting: deque[_Waiting[Item, Result]] = deque()
         self._busy = False
+        self._thread = ThreadPoolExecutor(1, "combining")
 
-    def run(self, item: Item) -> Result:
-        """The item's result, once it and those that came along are done.  Raises what `work` raises."""
-        mine: _Waiting[Item, Result] = _Waiting(item)
+    def submit(self, item: Item) -> Future[Result]:
+        """The item's result, or what `work` raises, once it and those that came along are done.
+
+        A future that is cancelled before its turn takes no part.
+        """
+        mine: _Waiting[Item, Result] = _Waiting(item, Future(), copy_context())
         with self._lock:
             self._waiting.append(mine)
             if not self._busy:
+                self._thread.submit(self._work_for_all)
                 self._busy = True
-                mine.turn.set()
-        mine.turn.wait()
-        if not mine.done:
-            self._work_for_all()
-        if mine.failure is not None:
-            raise mine.failure
-        return mine.result  # type: ignore[return-value]  # set where there is no failure
+        return mine.future
+
+    def run(self, item: Item) -> Result:
+        """Like `submit`, for callers who wait in a thread of their own."""
+        return self.submit(item).result()
 
     def _work_for_all(self) -> None:
-        """Serve the oldest requests, this thread's own among them, and pass the turn on."""
+        while together := self._next():
+            wanted = [one for one in together if one.future.set_running_or_notify_cancel()]
+            if wanted:
+                wanted[0].context.run(self._serve, wanted)
+
+    def _next(self) -> list[_Waiting[Item, Result]]:
+        """The oldest requests; empty if nobody waits, and then the next to come starts the work again."""
         with self._lock:
             together = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
+            self._busy = bool(together)
+            return together
+
+    def _serve(self, together: Sequence[_Waiting[Item, Result]]) -> None:
         try:
             results = self._work([one.item for one in together])
             for one, result in zip(together, results, strict=True):
-                one.result = result
+                one.future.set_result(result)
         except BaseException as failure:
             for one in together:
-                one.failure = failure
-        finally:
-            with self._lock:
-                self._busy = bool(self._waiting)
-                if self._waiting:
-                    self._waiting[0].turn.set()
-            for one in together:
-                one.done = True
-                one.turn.set()
+                if not one.future.done():
+                    one.future.set_exception(failure)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from typing import NoReturn
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -23,7 +24,6 @@ from keyserver.actions import Action
 from keyserver.audit import Entry, Outcome
 from keyserver.errors import AccessDenied, Conflict, KeyServerError, NotFound, ProofNeeded, Unavailable
 from keyserver.policy import Caller, Decision, Denied, Reason
-from keyserver.proof import Proof
 from keyserver.service.ports import Ports
 from keyserver.store.database import Database
 from keyserver.store.replay import remember_proof
@@ -110,24 +110,25 @@ def deciding(attempt: Attempt, *, writes: bool = True) -> Iterator[Session]:
                 raise Refused(Reason.PROOF_REPLAYED)
             yield session
     except (Refused, Broken) as refusal:
-        _record(refusal, attempt)
-        raise answer_to(refusal) from None
+        refuse(attempt, refusal)
 
 
 def _session(database: Database, writes: bool) -> AbstractContextManager[Session]:
     return database.writing() if writes else database.reading()
 
 
-def require_scope(attempt: Attempt) -> None:
-    """For attempts that are decided elsewhere.  Raises AccessDenied, once the refusal is on record, and Unavailable."""
-    _require_on_record(policy.decide_scope(attempt.caller, attempt.action), attempt)
+def unheard(attempt: Attempt) -> Refused | None:
+    """Why an attempt that takes a proof comes to nothing whatever it asks for: its scope, or no proof."""
+    for decision in (policy.decide_scope(attempt.caller, attempt.action), policy.decide_proven(attempt.caller)):
+        if isinstance(decision, Denied):
+            return Refused(decision.reason)
+    return None
 
 
-def require_proof(attempt: Attempt) -> Proof:
-    """The proof that came along.  Raises ProofNeeded without one, once that is on record, and Unavailable."""
-    _require_on_record(policy.decide_proven(attempt.caller), attempt)
-    assert attempt.caller.proof is not None  # noqa: S101 - decided in the line above
-    return attempt.caller.proof
+def refuse(attempt: Attempt, refusal: Refused | Broken) -> NoReturn:
+    """For attempts that are decided elsewhere.  Raises its answer once the refusal is on record; Unavailable."""
+    _record(refusal, attempt)
+    raise answer_to(refusal) from None
 
 
 def refused_entry(attempt: Attempt, refusal: Refused | Broken) -> Entry:
@@ -144,13 +145,6 @@ def answer_to(refusal: Refused | Broken) -> KeyServerError:
         return Unavailable("the key cannot be opened; the operator must look into it")
     answer, message = _ANSWERS.get(refusal.reason, (AccessDenied, "not allowed"))
     return answer(message)
-
-
-def _require_on_record(decision: Decision, attempt: Attempt) -> None:
-    if isinstance(decision, Denied):
-        refusal = Refused(decision.reason)
-        _record(refusal, attempt)
-        raise answer_to(refusal)
 
 
 def _proof_is_new(session: Session, attempt: Attempt) -> bool:

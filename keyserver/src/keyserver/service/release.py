@@ -12,8 +12,9 @@ which each is decided by itself.  Order (the caller is already authenticated):
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -34,10 +35,10 @@ from keyserver.service.deciding import (
     Broken,
     Refused,
     answer_to,
+    refuse,
     refused_entry,
     require,
-    require_proof,
-    require_scope,
+    unheard,
 )
 from keyserver.service.events import Happening, announce
 from keyserver.service.facts import grant_facts, key_facts
@@ -57,11 +58,16 @@ class Asked:
     """One release that is asked for.  claims: of the grant's token, or why it does not count."""
 
     attempt: Attempt
-    proof: Proof
     key_id: UUID
     recipient: bytes
     claims: GrantClaims | TokenRefused
     once: Once | None = None
+
+    @property
+    def proof(self) -> Proof:
+        """The caller's, who has one (see `unheard`)."""
+        assert self.attempt.caller.proof is not None  # noqa: S101 - looked at before
+        return self.attempt.caller.proof
 
 
 @dataclass(frozen=True)
@@ -105,18 +111,33 @@ class Releases:
         ProofNeeded if the request came without a proof, RequestInvalid for an unusable recipient,
         Unavailable if nothing could be recorded; with `once`, KeyReused and StillRunning.
         """
+        asked = self._asked(caller, key_id, request, once)
+        refusal = unheard(asked.attempt)
+        if refusal is not None:
+            refuse(asked.attempt, refusal)
+        require_usable(asked.recipient)
+        with self._claimed(once):
+            return _released(self._combining.run(asked))
+
+    async def release_soon(self, caller: Caller, key_id: UUID, request: Release, once: Once | None = None) -> Released:
+        """Like `release`, for the event loop: whoever waits here keeps no thread."""
+        asked = self._asked(caller, key_id, request, once)
+        refusal = unheard(asked.attempt)
+        if refusal is not None:
+            await asyncio.to_thread(refuse, asked.attempt, refusal)
+        require_usable(asked.recipient)
+        with self._claimed(once):
+            return _released(await asyncio.wrap_future(self._combining.submit(asked)))
+
+    def _asked(self, caller: Caller, key_id: UUID, request: Release, once: Once | None) -> Asked:
         now = self.ports.clock()
         claims = _grant_claims(self.ports, request.grant, now)
         grant_id = claims.grant_id if isinstance(claims, GrantClaims) else None
         attempt = Attempt(self.ports, caller, Action.RELEASE, now, key_id, grant_id)
-        require_scope(attempt)
-        proof = require_proof(attempt)
-        require_usable(request.recipient)
-        with self._running.claimed(once) if once else nullcontext():
-            outcome = self._combining.run(Asked(attempt, proof, key_id, request.recipient, claims, once))
-        if isinstance(outcome, Released):
-            return outcome
-        raise outcome if isinstance(outcome, KeyServerError) else answer_to(outcome)
+        return Asked(attempt, key_id, request.recipient, claims, once)
+
+    def _claimed(self, once: Once | None) -> AbstractContextManager[None]:
+        return self._running.claimed(once) if once else nullcontext()
 
     def _release_all(self, asked: Sequence[Asked]) -> list[Released | Refused | Broken | KeyServerError]:
         now = self.ports.clock()
@@ -244,6 +265,12 @@ def _kept(
     if one.once is None or appended is None or not isinstance(outcome, Given):
         return []
     return [row_of(one.attempt.caller, one.once, outcome.sealed_key, appended, now)]
+
+
+def _released(outcome: Released | Refused | Broken | KeyServerError) -> Released:
+    if isinstance(outcome, Released):
+        return outcome
+    raise outcome if isinstance(outcome, KeyServerError) else answer_to(outcome)
 
 
 def _not_given(
