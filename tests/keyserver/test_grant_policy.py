@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faceseal.policywire import GrantPolicy
-from faceseal.wire import MAX_USES, MAX_VALIDITY, PurposeCode, Scope
+from faceseal.wire import MAX_USES, MAX_VALIDITY, GrantPolicy, PurposeCode, Scope
 from keyserver.grant_policy import NO_POLICY, Wish, counting, decide_break_glass, decide_request
 from keyserver.policy import Allowed, Caller, Denied, Reason
 

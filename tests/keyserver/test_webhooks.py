@@ -19,8 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from sqlalchemy import func, select, text
 from webhook_peer import WebhookPeer, running_webhook_peer
 
-from faceseal.policywire import GrantEvent
-from faceseal.wire import GrantState, encode_base64url
+from faceseal.wire import GrantEvent, GrantState, encode_base64url
 from keyserver import logs
 from keyserver.errors import Conflict, NotFound, WrapBroken
 from keyserver.keywrap import FileRoot

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from faceseal import policywire, wire
+from faceseal import wire
 from faceseal.wire import decode_base64url, encode_base64url
 
 KEY_ID = "01890000-0000-7000-8000-000000000001"
@@ -45,7 +45,7 @@ EXAMPLES = {
         "purpose": "no time to ask",
         "reference": "ward 3",
     },
-    policywire.GrantPolicy: {
+    wire.GrantPolicy: {
         "request_subjects": ["anna"],
         "request_roles": ["desk"],
         "purposes": ["court_order"],
@@ -92,8 +92,8 @@ EXAMPLES[wire.KeysCreated] = {
 EXAMPLES[wire.KeyMatch] = {"key": EXAMPLES[wire.KeyInfo], "distance": 10}
 EXAMPLES[wire.KeyMatches] = {"matches": [EXAMPLES[wire.KeyMatch]]}
 EXAMPLES[wire.GrantPage] = {"grants": [EXAMPLES[wire.Grant]], "next": "A" * 75}
-EXAMPLES[policywire.PolicyInfo] = {"version": 3, "set_at": 1_700_000_000, "policy": EXAMPLES[policywire.GrantPolicy]}
-EXAMPLES[policywire.WebhookMessage] = {
+EXAMPLES[wire.PolicyInfo] = {"version": 3, "set_at": 1_700_000_000, "policy": EXAMPLES[wire.GrantPolicy]}
+EXAMPLES[wire.WebhookMessage] = {
     "id": GRANT_ID,
     "event": "grant.released",
     "time": 1_700_000_000,
@@ -125,13 +125,13 @@ DEFAULTS = {
     wire.Grant: GRANT_DETAILS,
     wire.GrantPage: {"next"},
     wire.BreakGlass: {"purpose"},
-    policywire.GrantPolicy: set(policywire.GrantPolicy.model_fields),
+    wire.GrantPolicy: set(wire.GrantPolicy.model_fields),
 }
 MODELS = pytest.mark.parametrize("model", EXAMPLES, ids=lambda model: model.__name__)
 
 
 def test_every_message_has_an_example():
-    names = [*vars(wire).values(), *vars(policywire).values()]
+    names = vars(wire).values()
     messages = {value for value in names if isinstance(value, type) and issubclass(value, wire.Message)}
     assert messages - {wire.Message} == set(EXAMPLES)
 

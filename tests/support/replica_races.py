@@ -15,10 +15,10 @@ from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from faceseal.policywire import GrantPolicy
 from faceseal.wire import (
     BreakGlass,
     CreateKey,
+    GrantPolicy,
     GrantState,
     PurposeCode,
     Release,

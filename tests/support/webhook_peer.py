@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import Queue
 
-from faceseal.policywire import WebhookMessage
+from faceseal.wire import WebhookMessage
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import typer
 
-from faceseal.policywire import GrantEvent, WebhookMessage
+from faceseal.wire import GrantEvent, WebhookMessage
 from keyserver import installation, logs
 from keyserver.audit.entry import OPERATOR
 from keyserver.cli_options import Data, Tenant, read_settings

@@ -12,8 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from faceseal.policywire import GrantPolicy
-from faceseal.wire import PurposeCode
+from faceseal.wire import GrantPolicy, PurposeCode
 from keyserver.policy import Allowed, Caller, Decision, Denied, Reason
 
 NO_POLICY = GrantPolicy()

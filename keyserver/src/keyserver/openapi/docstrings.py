@@ -7,16 +7,21 @@ by every client, which should not have to wait for that.
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
-from collections.abc import Iterable, Iterator
+import pkgutil
+from collections.abc import Iterator
 from types import ModuleType
 
 Fields = dict[tuple[str, str], str]
 """From a model's and a field's name to the text below the field."""
 
 
-def field_docstrings(modules: Iterable[ModuleType]) -> Fields:
-    """Of all classes of the modules."""
+def field_docstrings(package: ModuleType) -> Fields:
+    """Of all classes of the package's modules."""
+    modules = [
+        importlib.import_module(f"{package.__name__}.{found.name}") for found in pkgutil.iter_modules(package.__path__)
+    ]
     classes = (
         statement
         for module in modules

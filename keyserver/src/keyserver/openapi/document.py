@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from faceseal import policywire, wire
+from faceseal import wire
 from keyserver.openapi.docstrings import Fields, field_docstrings
 from keyserver.openapi.errors import MARK, error_responses
 from keyserver.openapi.examples import ANSWERS, CONFLICTS, PARAMETERS, REQUESTS
@@ -45,7 +45,7 @@ def described(document: Document) -> Document:
     components["schemas"]["Problem"] = wire.Problem.model_json_schema()
     for left_over in ("HTTPValidationError", "ValidationError"):
         components["schemas"].pop(left_over, None)
-    docstrings = field_docstrings([wire, policywire])
+    docstrings = field_docstrings(wire)
     for name, schema in components["schemas"].items():
         _describe_fields(name, schema, docstrings)
     for operation in _operations(document):

@@ -12,7 +12,6 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from faceseal.policywire import GrantPolicy, PolicyInfo
 from faceseal.wire import (
     Approval,
     BindKey,
@@ -23,6 +22,7 @@ from faceseal.wire import (
     GlassBroken,
     Grant,
     GrantPage,
+    GrantPolicy,
     GrantState,
     KeyCreated,
     KeyInfo,
@@ -32,6 +32,7 @@ from faceseal.wire import (
     KeysCreated,
     KeyState,
     NewKey,
+    PolicyInfo,
     PurposeCode,
     Receipt,
     Release,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from faceseal.policywire import PolicyInfo
+from faceseal.wire import PolicyInfo
 from keyserver.actions import Action
 from keyserver.routes.authentication import WithCaller, WithPorts, authenticated_router, documentation
 from keyserver.service import policies

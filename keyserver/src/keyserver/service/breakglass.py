@@ -18,8 +18,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from faceseal.policywire import GrantEvent
-from faceseal.wire import BreakGlass, GlassBroken, Grant, GrantState, KeyState, Release
+from faceseal.wire import BreakGlass, GlassBroken, Grant, GrantEvent, GrantState, KeyState, Release
 from keyserver import audit, grant_policy
 from keyserver.actions import Action
 from keyserver.errors import StillRunning

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from faceseal.policywire import GrantEvent, WebhookMessage
+from faceseal.wire import GrantEvent, WebhookMessage
 from keyserver.service.facts import grant_info
 from keyserver.service.ports import Ports
 from keyserver.store import outbox

@@ -8,8 +8,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from faceseal.policywire import GrantEvent, PolicyInfo
-from faceseal.wire import MAX_KEYS_IN_GRANT, Grant, GrantState, PurposeCode, RequestGrant
+from faceseal.wire import MAX_KEYS_IN_GRANT, Grant, GrantEvent, GrantState, PolicyInfo, PurposeCode, RequestGrant
 from keyserver import audit, grant_policy, policy
 from keyserver.actions import Action
 from keyserver.audit import Entry, Outcome

@@ -7,7 +7,7 @@ import hashlib
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
-from faceseal.policywire import GrantPolicy, PolicyInfo
+from faceseal.wire import GrantPolicy, PolicyInfo
 from keyserver import audit
 from keyserver.actions import Action
 from keyserver.audit import Entry, Outcome

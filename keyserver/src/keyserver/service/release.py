@@ -21,8 +21,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from faceseal.keytransport import release_info, seal_key
-from faceseal.policywire import GrantEvent
-from faceseal.wire import Receipt, Release, Released
+from faceseal.wire import GrantEvent, Receipt, Release, Released
 from keyserver import audit, keywrap, metrics, policy
 from keyserver.actions import Action
 from keyserver.audit import Appended, Entry, Outcome

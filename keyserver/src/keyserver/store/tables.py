@@ -208,7 +208,7 @@ class PolicyRow(Base):
     tenant: Mapped[str] = mapped_column(ForeignKey("tenants.name"), primary_key=True)
     version: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     document: Mapped[str] = mapped_column(Text)
-    """JSON of `faceseal.policywire.GrantPolicy`."""
+    """JSON of `faceseal.wire.GrantPolicy`."""
     set_at: Mapped[int] = mapped_column(BigInteger)
 
 

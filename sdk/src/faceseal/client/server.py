@@ -25,7 +25,7 @@ from faceseal.client.request import protocol_request as _request
 from faceseal.errors import AccessDenied, ServerMisbehaved
 from faceseal.imagekey import ImageKey
 from faceseal.keytransport import creation_info, open_key, release_info
-from faceseal.policywire import PolicyInfo
+from faceseal.wire import PolicyInfo
 
 _CLOCKS_DIFFER = 60
 """Seconds; nearer to a grant's beginning than this, the server is asked."""

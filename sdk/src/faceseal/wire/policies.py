@@ -1,4 +1,4 @@
-"""A tenant's policy on the wire, and what webhooks are told.  The rules of `faceseal.wire` hold here too."""
+"""A tenant's policy on the wire, and what webhooks are told."""
 
 from __future__ import annotations
 
@@ -7,18 +7,9 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from faceseal.wire import (
-    MAX_QUORUM,
-    MAX_USES,
-    MAX_VALIDITY,
-    Grant,
-    Identifier,
-    Message,
-    PurposeCode,
-    Role,
-    ShortText,
-    Timestamp,
-)
+from faceseal.wire.fields import MAX_QUORUM, MAX_USES, MAX_VALIDITY, Identifier, Message, Role, ShortText, Timestamp
+from faceseal.wire.grants import Grant
+from faceseal.wire.words import PurposeCode
 
 
 class GrantPolicy(Message):
