@@ -8,8 +8,10 @@ BIN := .venv/bin
 demo: .venv/.ready
 	$(BIN)/python docs/demo.py $(if $(PHOTO),--photo "$(PHOTO)")
 
+# Two processes with a thread each: networks with more threads would get into each other's way.
+WORKERS ?= 2
 test: check
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 check: .venv/.ready
 	$(BIN)/ruff check

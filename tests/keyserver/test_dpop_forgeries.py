@@ -150,7 +150,7 @@ X = public_jwk(ED25519)["x"]
         {"crv": "P-256"},
         {"crv": None},
     ],
-    ids=ascii,
+    ids="+".join,
 )
 def test_a_key_that_does_not_parse_is_refused(change: dict[str, Any]) -> None:
     assert why(signed(header={"jwk": {**public_jwk(ED25519), **change}})) == "key"

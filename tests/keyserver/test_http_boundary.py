@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -204,7 +204,7 @@ def test_a_grant_request_is_parsed_strictly(world: Any, change: dict[str, object
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-@pytest.mark.parametrize("key_id", ["1", "x" * 36, "0" * 32, str(uuid4()) + "0", "..%2f..", "%00" * 12])
+@pytest.mark.parametrize("key_id", ["1", "x" * 36, "0" * 32, f"{UUID(int=7)}0", "..%2f..", "%00" * 12])
 def test_a_malformed_id_is_refused(world: Any, key_id: str) -> None:
     assert world.person("alice").get(f"/v1/keys/{key_id}").status_code in (404, 422)
 

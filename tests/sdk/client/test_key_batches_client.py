@@ -60,7 +60,7 @@ STRANGER = X25519PrivateKey.generate().public_key().public_bytes_raw()
         {"for": STRANGER},
         {"times": 2},
     ],
-    ids=str,
+    ids=lambda changes: "+".join(changes),
 )
 def test_an_answer_with_anything_else_than_asked_for_is_not_used(peer, server, http, changes):
     peer.script = answering(http, **changes)
