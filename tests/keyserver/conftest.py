@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from administrator import take_guard_away
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from postgresql_server import postgresql_programs, running_postgresql
@@ -127,6 +128,7 @@ class Template:
 
     def put_back(self) -> None:
         with self.database.writing() as session:
+            take_guard_away(session)
             session.execute(text(f"TRUNCATE {', '.join(table.name for table in self.rows)}"))
             for table, rows in self.rows.items():
                 if rows:
