@@ -84,7 +84,7 @@ def test_what_retention_gives_up_can_be_deleted_and_nothing_else(world: Any, ali
     with database.writing() as session:
         session.get_one(LogRow, 1).first_kept = 3
     for beyond in (" WHERE entry_index = 3", " WHERE entry_index >= 2", ""):
-        assert "only below audit_log.first_kept" in what_is_said(database, "DELETE FROM audit_entries" + beyond)
+        assert "only below audit_log.first_kept" in what_is_said(database, "DELETE FROM audit_entries" + beyond)  # noqa: S608
     assert "only grow" in what_is_said(database, "UPDATE audit_log SET first_kept = 2")
     with database.writing() as session:
         session.execute(text("DELETE FROM audit_entries WHERE entry_index < 3"))
