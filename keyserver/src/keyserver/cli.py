@@ -23,6 +23,7 @@ from faceseal.errors import FacesealError
 from faceseal.translog import VerifierKey
 from keyserver import audit, cli_backup, cli_settings, installation
 from keyserver.audit.export import export_lines, verify_export
+from keyserver.cli_database import database_app
 from keyserver.cli_options import Data, Tenant, read_settings
 from keyserver.cli_policy import policy_app
 from keyserver.cli_webhook import webhook_app
@@ -42,6 +43,7 @@ app.add_typer(key_app, name="key")
 kek_app = typer.Typer(help="The tenants' key-encryption keys (KEKs), and the root that wraps them.")
 app.add_typer(kek_app, name="kek")
 
+app.add_typer(database_app, name="database")
 app.add_typer(policy_app, name="policy")
 app.add_typer(webhook_app, name="webhook")
 
