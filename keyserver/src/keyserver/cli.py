@@ -21,7 +21,7 @@ from typer.exceptions import TyperException
 
 from faceseal.errors import FacesealError
 from faceseal.translog import VerifierKey
-from keyserver import audit, cli_backup, cli_settings, installation
+from keyserver import audit, cli_backup, cli_logkeys, cli_settings, installation
 from keyserver.audit.export import export_lines, verify_export
 from keyserver.cli_database import database_app
 from keyserver.cli_options import Data, Tenant, read_settings
@@ -214,10 +214,9 @@ def key_index_labels(data: Data = None) -> None:
     typer.echo(f"{added:,} keys can be found by their labels now")
 
 
-@audit_app.command("key")
-def audit_key(data: Data = None) -> None:
-    """Print the log's verifier key."""
-    typer.echo(installation.open_ports(read_settings(data)).signer.verifier_key)
+audit_app.command("key")(cli_logkeys.audit_key)
+audit_app.command("rotate-key")(cli_logkeys.audit_rotate_key)
+audit_app.command("retire-key")(cli_logkeys.audit_retire_key)
 
 
 @audit_app.command("checkpoint")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from keyserver.audit import LogSigner
+from keyserver.audit.logkeys import LogKeys
 from keyserver.keywrap import Random, Root
 from keyserver.service.pages import Cursors
 from keyserver.service.refusals import Refusals
@@ -23,7 +23,7 @@ class Ports:
     root: Root
     issuer: BuiltinIssuer
     verifier: AccessVerifier
-    signer: LogSigner
+    signer: LogKeys
     clock: Callable[[], int]
     """Whole seconds since 1970-01-01 UTC."""
     new_id: Callable[[], UUID]
