@@ -46,8 +46,9 @@ MAX_BODY_BYTES = 16 * 1024
 DATABASES = ["sqlite", "postgresql"] if postgresql_programs() else ["sqlite"]
 
 
-# Likewise where there is no software token.
+# Likewise where there is no software token, and tests of PostgreSQL alone.
 collect_ignore = [] if softhsm_driver() else ["test_roots_pkcs11.py"]
+collect_ignore += [] if postgresql_programs() else ["test_database_trouble.py", "test_server_role.py"]
 
 
 @pytest.fixture(scope="session", autouse=True)
