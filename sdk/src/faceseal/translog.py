@@ -219,7 +219,7 @@ def open_checkpoint(note: str, key: VerifierKey) -> Checkpoint:
             others.append(signature[:4].hex())
     if signed is None and others:
         raise TransparencyError(
-            f"the checkpoint of {key.name} is not signed with the key {key.key_hash.hex()} that is trusted here, but "
+            f"the checkpoint is not signed by {key.name} with the key {key.key_hash.hex()} that is trusted here, but "
             f"with {', '.join(others)}: the key was retired, or somebody forges the log.  Ask the server's operator, "
             "not the server, for the present verifier key; `log_key.rotate` in an older export names it as well"
         )
