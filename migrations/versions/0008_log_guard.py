@@ -3,7 +3,7 @@
 Entries and nodes are inserted and never updated; entries are deleted below ``first_kept`` only,
 nodes never.  The log's row keeps its name and first key, and its numbers only grow.  Whoever
 owns the tables can take the triggers away: they keep programs and people from mistakes, and a
-server whose role does not own them from everything (see docs/operating/database.md).
+server whose role does not own them from everything (see docs/operating/log.md).
 """
 
 from __future__ import annotations
