@@ -114,6 +114,6 @@ def signed_by(note: str, key: VerifierKey) -> bool:
 
 def held_public_keys(path: Path) -> list[bytes]:
     """Of all keys beside `path` that may be a log's.  Raises SetupError if there is none."""
-    found = [each for each in sorted(path.parent.glob(f"{path.stem}*{path.suffix}")) if each != path]
+    found = sorted(path.parent.glob(f"{path.stem}.????????{path.suffix}"))
     files = [path, *found] if path.exists() or not found else found
     return [Ed25519PrivateKey.from_private_bytes(read_secret(each)).public_key().public_bytes_raw() for each in files]
