@@ -3,7 +3,7 @@ PYTHON ?= python3
 PHOTO ?=
 BIN := .venv/bin
 
-.PHONY: demo test check bench bench-sizes bench-linkage bench-server bench-keys bench-killed bench-races bench-fuzz api-docs clean
+.PHONY: demo test check bench bench-sizes bench-linkage bench-server bench-keys bench-audit bench-killed bench-faults bench-races bench-fuzz api-docs clean
 
 demo: .venv/.ready
 	$(BIN)/python docs/demo.py $(if $(PHOTO),--photo "$(PHOTO)")
@@ -41,6 +41,14 @@ bench-server: .venv/.ready
 # Keys per second in batches, beside the floor of the database; needs PostgreSQL's programs.
 bench-keys: .venv/.ready
 	$(BIN)/python tests/bench/keys.py
+
+# Entries that the audit log takes a second, beside the database's own commits; SQLite, and PostgreSQL if it is there.
+bench-audit: .venv/.ready
+	$(BIN)/python tests/bench/audit.py
+
+# Stops databases, fills disks and kills replicas for longer than the tests do; needs PostgreSQL's programs.
+bench-faults: .venv/.ready
+	$(BIN)/python tests/bench/faults.py
 
 # Kills two replicas 200 times under load, then compares clients, database and log; a quarter of an hour on two cores.
 bench-killed: .venv/.ready

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from administrator import take_guard_away
 from sqlalchemy import text
 
 from keyserver.errors import Unavailable
@@ -133,6 +134,7 @@ def test_a_log_that_lost_entries_since_is_not_ready(
     alice.create_key()
     assert readiness.check() == FINE
     with world.ports.database.writing() as session:
+        take_guard_away(session)
         session.get_one(LogRow, 1).size -= 1
     seconds.now += 1
     assert readiness.check() == FINE | {"audit": Word.FAILED}
@@ -140,6 +142,7 @@ def test_a_log_that_lost_entries_since_is_not_ready(
 
 def test_a_log_without_its_head_is_not_taken_for_a_busy_one(world: Any, readiness: Readiness) -> None:
     with world.ports.database.writing() as session:
+        take_guard_away(session)
         session.delete(session.get_one(LogRow, 1))
     assert readiness.check()["audit"] is Word.FAILED
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from administrator import take_guard_away
 from sqlalchemy import delete, text
 
 from keyserver import audit, installation
@@ -80,6 +81,7 @@ def log_gone(session: Any) -> None:
 )
 def test_an_audit_log_that_does_not_hold_together_is_refused(used: Any, settings: Settings, damage: Any) -> None:
     with used.ports.database.writing() as session:
+        take_guard_away(session)
         damage(session)
     with pytest.raises(SetupError):
         start(settings)
@@ -104,6 +106,7 @@ def test_a_log_that_went_on_since_the_kept_checkpoint_starts(used: Any, alice: A
 def test_a_log_that_is_behind_the_kept_checkpoint_is_refused(used: Any, kept: Settings) -> None:
     # As an older copy of the database would look.
     with used.ports.database.writing() as session:
+        take_guard_away(session)
         head = session.get_one(LogRow, 1)
         head.size -= 1
         session.delete(session.get_one(EntryRow, head.size))
@@ -115,6 +118,7 @@ def test_a_log_that_is_behind_the_kept_checkpoint_is_refused(used: Any, kept: Se
 
 def test_a_log_that_was_rewritten_is_refused(used: Any, settings: Settings, kept: Settings) -> None:
     with used.ports.database.writing() as session:
+        take_guard_away(session)
         for row in session.query(NodeRow).where(NodeRow.position == 0, NodeRow.level > 0):
             row.hash = bytes(32)
     with pytest.raises(SetupError):

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import pytest
 from books import Given, Told
+from database_trouble import DatabaseTrouble
 from server_process import ServerProcess, token_of
 
 from faceseal.client import DpopKey, KeyServer
@@ -106,8 +107,8 @@ class Killer(threading.Thread):
             self.failure = failure
 
 
-def run_under_kills(customers: Sequence[Customer], killers: Sequence[Killer]) -> list[BaseException]:
-    """Let the customers work until all kills are done, and then end what they began; what failed."""
+def run_under_kills(customers: Sequence[Customer], killers: Sequence[Killer | DatabaseTrouble]) -> list[BaseException]:
+    """Let the customers work until all kills and troubles are over, and then end what they began; what failed."""
     for thread in (*customers, *killers):
         thread.start()
     for killer in killers:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -22,12 +24,49 @@ def postgresql_programs() -> Path | None:
     return next((folder for folder in folders if (folder / "initdb").exists() and (folder / "postgres").exists()), None)
 
 
+@dataclass(frozen=True)
+class Server:
+    """A server that runs: its URL without a database's name, its folder, and how its programs are called."""
+
+    url: str
+    folder: Path
+    run: dict[str, Any]
+    pg_ctl: list[Any]
+
+    def restart_at_once(self) -> None:
+        """As after a crash: no session is ended, and what was committed is recovered from the disk."""
+        for command in (["-m", "immediate", "stop"], ["start"]):
+            subprocess.run([*self.pg_ctl, *command], check=True, stdout=subprocess.DEVNULL, **self.run)
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """No process of it does anything within the block, and connections stay open (SIGSTOP)."""
+        leader = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+        # The postmaster first, so that it starts no more of them.
+        os.kill(leader, signal.SIGSTOP)
+        children = [int(pid) for pid in Path(f"/proc/{leader}/task/{leader}/children").read_text().split()]
+        for pid in children:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in [*children, leader]:
+                os.kill(pid, signal.SIGCONT)
+
+
 @contextmanager
 def running_postgresql(programs: Path, *, durable: bool) -> Iterator[str]:
     """URL, without a database's name, of a server that lives as long as the block.
 
     durable: whether a commit waits for the disk, as it must outside of tests.
     """
+    with running_server(programs, durable=durable) as server:
+        yield server.url
+
+
+@contextmanager
+def running_server(programs: Path, *, durable: bool) -> Iterator[Server]:
+    """The same server, for whoever stops it and starts it again."""
     # PostgreSQL refuses to run as root, and then its folder must be another user's.
     user: dict[str, Any] = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
     folder = Path(tempfile.mkdtemp(prefix="keyserver-postgresql-"))
@@ -46,10 +85,10 @@ def running_postgresql(programs: Path, *, durable: bool) -> Iterator[str]:
         options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories="
         if not durable:
             options += " -c fsync=off"
-        pg_ctl = [programs / "pg_ctl", "-D", data, "-w", "-l", folder / "log"]
-        subprocess.run([*pg_ctl, "-o", options, "start"], check=True, stdout=subprocess.DEVNULL, **run)
+        pg_ctl = [programs / "pg_ctl", "-D", data, "-w", "-l", folder / "log", "-o", options]
+        subprocess.run([*pg_ctl, "start"], check=True, stdout=subprocess.DEVNULL, **run)
         try:
-            yield f"postgresql+psycopg://test:{password}@127.0.0.1:{port}"
+            yield Server(f"postgresql+psycopg://test:{password}@127.0.0.1:{port}", folder, run, pg_ctl)
         finally:
             stop = [*pg_ctl, "-m", "immediate", "stop"]
             subprocess.run(stop, check=True, stdout=subprocess.DEVNULL, **run)

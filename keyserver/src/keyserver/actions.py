@@ -12,6 +12,8 @@ class Action(StrEnum):
     """The values appear in the audit log, followed by how it ended: ``release.denied``."""
 
     START_LOG = "log.start"
+    ROTATE_LOG_KEY = "log_key.rotate"
+    RETIRE_LOG_KEY = "log_key.retire"
     CREATE_TENANT = "tenant.create"
     ROTATE_ISSUER = "issuer.rotate"
     ROTATE_KEK = "kek.rotate"

@@ -21,8 +21,9 @@ from typer.exceptions import TyperException
 
 from faceseal.errors import FacesealError
 from faceseal.translog import VerifierKey
-from keyserver import audit, cli_backup, cli_settings, installation
+from keyserver import audit, cli_backup, cli_logkeys, cli_settings, installation
 from keyserver.audit.export import export_lines, verify_export
+from keyserver.cli_database import database_app
 from keyserver.cli_options import Data, Tenant, read_settings
 from keyserver.cli_policy import policy_app
 from keyserver.cli_webhook import webhook_app
@@ -42,6 +43,7 @@ app.add_typer(key_app, name="key")
 kek_app = typer.Typer(help="The tenants' key-encryption keys (KEKs), and the root that wraps them.")
 app.add_typer(kek_app, name="kek")
 
+app.add_typer(database_app, name="database")
 app.add_typer(policy_app, name="policy")
 app.add_typer(webhook_app, name="webhook")
 
@@ -212,10 +214,9 @@ def key_index_labels(data: Data = None) -> None:
     typer.echo(f"{added:,} keys can be found by their labels now")
 
 
-@audit_app.command("key")
-def audit_key(data: Data = None) -> None:
-    """Print the log's verifier key."""
-    typer.echo(installation.open_ports(read_settings(data)).signer.verifier_key)
+audit_app.command("key")(cli_logkeys.audit_key)
+audit_app.command("rotate-key")(cli_logkeys.audit_rotate_key)
+audit_app.command("retire-key")(cli_logkeys.audit_retire_key)
 
 
 @audit_app.command("checkpoint")

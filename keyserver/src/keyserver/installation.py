@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -20,9 +20,10 @@ from sqlalchemy.orm import Session
 from faceseal.translog import VerifierKey
 from keyserver import audit, keywrap, metrics
 from keyserver.actions import Action
-from keyserver.audit import Entry, LogSigner, Outcome
+from keyserver.audit import Entry, Outcome
 from keyserver.audit.entry import OPERATOR
 from keyserver.audit.log import start
+from keyserver.audit.logkeys import LogKeys, signed_by
 from keyserver.errors import SetupError, WrapBroken
 from keyserver.ids import RANDOM_BYTES, uuid7
 from keyserver.keywrap import Root, RootKind
@@ -65,12 +66,12 @@ def initialise(settings: Settings, tenant: str, now: int) -> Ports:
     if not settings.nonce_key_file.exists():
         create_secret(settings.nonce_key_file, os.urandom(SECRET_BYTES))
     root = open_root(settings)
-    log_key = _signing_key(settings.log_key_file)
     with database.reading() as session:
         # Before a tenant is added: its KEK must not come to lie under another root than the others.
         _check_root(session, root, settings)
     with database.writing() as session:
         if not started:
+            log_key = Ed25519PrivateKey.from_private_bytes(read_secret(settings.log_key_file))
             start(session, f"{NAME}/{os.urandom(4).hex()}", log_key.public_key().public_bytes_raw())
             audit.append(session, Entry(at=now, action=Action.START_LOG, outcome=Outcome.ALLOWED, actor=OPERATOR))
         if not queries.tenant_exists(session, tenant):
@@ -79,8 +80,10 @@ def initialise(settings: Settings, tenant: str, now: int) -> Ports:
     return open_ports(settings)
 
 
-def open_ports(settings: Settings, clock: Callable[[], int] | None = None) -> Ports:
+def open_ports(settings: Settings, clock: Callable[[], int] | None = None, *, lost_log_key: str | None = None) -> Ports:
     """Everything that the service works with, checked to belong together.
+
+    lost_log_key: hash of a key of the log whose file may be missing, for whoever retires it.
 
     Raises SetupError if something is missing, does not fit, or the schema is not current.
     """
@@ -91,31 +94,29 @@ def open_ports(settings: Settings, clock: Callable[[], int] | None = None) -> Po
         raise SetupError("the database does not have the schema of this version; run: keyserver init")
     root = open_root(settings)
     issuer = BuiltinIssuer(KeyFiles(settings.issuer_key_file), settings.issuer, settings.audience)
-    log_key = _signing_key(settings.log_key_file)
     with database.reading() as session:
         head = log.head(session)
         if head is None:
             raise SetupError("the database holds no audit log; run: keyserver init")
-        if head.public_key != log_key.public_key().public_bytes_raw():
-            raise SetupError(f"{settings.log_key_file} is not the key that this log was started with")
+        log_keys = LogKeys(settings.log_key_file, head.origin, head.public_key, log.signing_keys(head))
+        log_keys.require_all(lost_log_key)
         logcheck.require_whole(session)
         if settings.checkpoint_file is not None:
-            key = VerifierKey(head.origin, head.public_key)
-            logcheck.require_continues(session, _read_checkpoint(settings.checkpoint_file), key)
+            kept = _read_checkpoint(settings.checkpoint_file)
+            logcheck.require_continues(session, kept, _signer_of(kept, log_keys.verifier_keys))
         _check_root(session, root, settings)
     return Ports(
         database=database,
         root=root,
         issuer=issuer,
         verifier=_access_verifier(settings, issuer),
-        signer=LogSigner(log_key, head.origin),
+        signer=log_keys,
         clock=clock or (lambda: int(time.time())),
         new_id=lambda: uuid7(time.time_ns() // 1_000_000, os.urandom(RANDOM_BYTES)),
         random=os.urandom,
         nonces=_nonces(settings),
         external_url=settings.external_url,
-        # The log's key is the one secret that every replica has and that stays.
-        cursors=Cursors(log_key.private_bytes_raw()),
+        cursors=Cursors(log_keys.cursor_secret()),
         destruction_wait=settings.destruction_wait_seconds,
         on_break_glass=lambda _tenant: metrics.count_break_glass(),
     )
@@ -177,8 +178,9 @@ def _prepare_folder(settings: Settings) -> None:
         raise SetupError(f"cannot use {settings.data} as the data folder: {cause.strerror}") from None
 
 
-def _signing_key(path: Path) -> Ed25519PrivateKey:
-    return Ed25519PrivateKey.from_private_bytes(read_secret(path))
+def _signer_of(note: str, keys: Sequence[VerifierKey]) -> VerifierKey:
+    """The key whose signature the note carries, or any: whether it is right is seen when the note is opened."""
+    return next((key for key in keys if signed_by(note, key)), keys[0])
 
 
 def _nonces(settings: Settings) -> Nonces:

@@ -10,7 +10,6 @@ import os
 import tempfile
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import inspect, select
 from sqlalchemy.orm import Session
 
@@ -18,6 +17,7 @@ from keyserver import audit, installation
 from keyserver.actions import Action
 from keyserver.audit import Entry, Outcome
 from keyserver.audit.entry import OPERATOR
+from keyserver.audit.logkeys import held_public_keys
 from keyserver.backup import restoring, saving
 from keyserver.backup.restoring import Verified
 from keyserver.backup.saving import Manifest, Progress
@@ -72,7 +72,7 @@ def restore(settings: Settings, path: Path, passphrase: str, progress: Progress,
     Raises SetupError if anything is there, or root and key files are not those of the backup;
     BackupBroken; Unavailable.
     """
-    log_key = Ed25519PrivateKey.from_private_bytes(read_secret(settings.log_key_file))
+    log_keys = held_public_keys(settings.log_key_file)
     read_secret(settings.issuer_key_file)
     try:
         with path.open("rb") as file:
@@ -82,9 +82,7 @@ def restore(settings: Settings, path: Path, passphrase: str, progress: Progress,
             database = _empty_database(settings)
             with database.writing() as session:
                 _require_empty(session)
-                verified = restoring.restore(
-                    session, file, passphrase, progress, log_key.public_key().public_bytes_raw()
-                )
+                verified = restoring.restore(session, file, passphrase, progress, log_keys)
                 installation.check_root(session, root, settings)
                 audit.append(session, _entry(Action.RESTORE_BACKUP, now))
             database.close()

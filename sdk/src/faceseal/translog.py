@@ -204,6 +204,7 @@ def open_checkpoint(note: str, key: VerifierKey) -> Checkpoint:
         raise TransparencyError("the checkpoint is not a signed note")
     checkpoint = _parse_body(body + "\n")
     signed: bytes | None = None
+    others = []
     for line in lines[:-1]:
         if not line.startswith(_SIGNATURE_MARK):
             raise TransparencyError("the checkpoint is not a signed note")
@@ -214,6 +215,14 @@ def open_checkpoint(note: str, key: VerifierKey) -> Checkpoint:
             raise TransparencyError("the checkpoint has a malformed signature") from None
         if signed is None and name == key.name and signature[:4] == key.key_hash:
             signed = signature[4:]
+        elif name == key.name and signature[:4] != key.key_hash:
+            others.append(signature[:4].hex())
+    if signed is None and others:
+        raise TransparencyError(
+            f"the checkpoint is not signed by {key.name} with the key {key.key_hash.hex()} that is trusted here, but "
+            f"with {', '.join(others)}: the key was retired, or somebody forges the log.  Ask the server's operator, "
+            "not the server, for the present verifier key; `log_key.rotate` in an older export names it as well"
+        )
     if signed is None:
         raise TransparencyError(f"the checkpoint is not signed by {key.name}")
     try:

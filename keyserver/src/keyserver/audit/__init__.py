@@ -3,7 +3,9 @@
 from keyserver.audit.entry import Entry, Outcome
 from keyserver.audit.log import (
     Appended,
+    LogHead,
     LogSigner,
+    Signer,
     append,
     append_all,
     current_checkpoint,
@@ -17,8 +19,10 @@ from keyserver.audit.log import (
 __all__ = [
     "Appended",
     "Entry",
+    "LogHead",
     "LogSigner",
     "Outcome",
+    "Signer",
     "append",
     "append_all",
     "current_checkpoint",

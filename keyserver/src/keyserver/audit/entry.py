@@ -71,6 +71,8 @@ class Entry:
     expires_at: int | None = None
     uses_left: int | None = None
     due_at: int | None = None
+    verifier_key: str | None = None
+    """Of a key that signs the log from now on, or no longer."""
     reason: str | None = None
 
     def leaf(self, index: int) -> str:
@@ -108,6 +110,7 @@ class Entry:
             "expires_at": self.expires_at,
             "uses_left": self.uses_left,
             "due_at": self.due_at,
+            "verifier_key": self.verifier_key,
             "reason": self.reason,
         }
         return _CANONICAL.encode({name: value for name, value in fields.items() if value is not None})

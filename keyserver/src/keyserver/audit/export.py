@@ -17,14 +17,14 @@ from sqlalchemy.orm import Session
 
 from faceseal.errors import TransparencyError
 from faceseal.translog import Checkpoint, RightEdge, VerifierKey, leaf_hash, open_checkpoint
-from keyserver.audit.log import LogSigner, current_checkpoint
+from keyserver.audit.log import Signer, current_checkpoint
 from keyserver.store.log import leaves
 
 MAX_LINE_BYTES = 64 * 1024
 """The longest entries name the 1,000 keys that the labels of a grant fit."""
 
 
-def export_lines(session: Session, signer: LogSigner) -> Iterator[bytes]:
+def export_lines(session: Session, signer: Signer) -> Iterator[bytes]:
     """The file's lines, for a session whose transaction sees one moment; leaves are read in batches."""
     checkpoint = current_checkpoint(session)
     yield rfc8785.dumps({"checkpoint": signer.sign(checkpoint)}) + b"\n"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.orm import Session
@@ -21,6 +22,22 @@ from keyserver.store import log as rows
 from keyserver.store.tables import LogRow
 
 
+@dataclass(frozen=True, eq=False)
+class LogHead(Checkpoint):
+    """A checkpoint to be signed, and the public keys that are to sign it, oldest first.
+
+    They are read in the transaction that the checkpoint is of.  Equal to any checkpoint with the same text.
+    """
+
+    keys: tuple[bytes, ...]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Checkpoint) and self.body() == other.body()
+
+    def __hash__(self) -> int:
+        return hash((self.origin, self.size, self.root))
+
+
 @dataclass(frozen=True)
 class Appended:
     """A new entry, its inclusion proof, and the unsigned checkpoint that it leads to."""
@@ -28,11 +45,19 @@ class Appended:
     leaf: str
     index: int
     inclusion_proof: list[bytes]
-    checkpoint: Checkpoint
+    checkpoint: LogHead
+
+
+class Signer(Protocol):
+    """What signs checkpoints: one key, or those of an installation (see `logkeys`)."""
+
+    def sign(self, head: LogHead, /) -> str:
+        """The checkpoint as a signed note.  To be called for committed trees only."""
+        ...
 
 
 class LogSigner:
-    """Signs the log's checkpoints; the log's origin is the signature's name as well."""
+    """Signs checkpoints with one key; the log's origin is the signature's name as well."""
 
     def __init__(self, private: Ed25519PrivateKey, origin: str) -> None:
         self._private = private
@@ -85,7 +110,7 @@ class _Grown:
     leaves: list[str]
     first: int
     known: dict[tree.Node, bytes]
-    checkpoint: Checkpoint
+    checkpoint: LogHead
 
 
 def _append(session: Session, entries: Sequence[Entry]) -> _Grown:
@@ -99,12 +124,12 @@ def _append(session: Session, entries: Sequence[Entry]) -> _Grown:
     head.size = size
     session.flush()
     known |= made
-    return _Grown(leaves, first, known, Checkpoint(head.origin, size, tree.range_hash((0, size), known)))
+    return _Grown(leaves, first, known, _at(head, size, tree.range_hash((0, size), known)))
 
 
 def proved_again(session: Session, index: int, size: int) -> Appended:
     """Entry `index` as it was when it was the tree of `size` entries that was committed with it."""
-    checkpoint = Checkpoint(_head(session).origin, size, _hashes(session, [(0, size)])[0])
+    checkpoint = _at(_head(session), size, _hashes(session, [(0, size)])[0])
     return Appended(rows.leaf(session, index), index, prove_inclusion(session, index, size), checkpoint)
 
 
@@ -129,10 +154,14 @@ def prove_consistency(session: Session, old_size: int, size: int) -> list[bytes]
     return _hashes(session, tree.consistency_path(old_size, size))
 
 
-def current_checkpoint(session: Session) -> Checkpoint:
+def current_checkpoint(session: Session) -> LogHead:
     """The unsigned checkpoint of everything that is committed.  Raises SetupError before the log is started."""
     head = _head(session)
-    return Checkpoint(head.origin, head.size, _hashes(session, [(0, head.size)])[0])
+    return _at(head, head.size, _hashes(session, [(0, head.size)])[0])
+
+
+def _at(head: LogRow, size: int, root: bytes) -> LogHead:
+    return LogHead(head.origin, size, root, rows.signing_keys(head))
 
 
 def _head(session: Session) -> LogRow:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -23,6 +23,7 @@ from keyserver.backup.rows import LONGEST_LINE, decoder, tables
 from keyserver.backup.saving import Manifest, Progress
 from keyserver.backup.stream import lines, opened_chunks
 from keyserver.errors import BackupBroken
+from keyserver.store.log import signing_keys
 from keyserver.store.tables import EntryRow, LogRow, NodeRow
 
 _BATCH = 1000
@@ -66,11 +67,16 @@ def verify(file: BinaryIO, passphrase: str, progress: Progress, trusted: bytes |
     `trusted` is the log's public key (32 bytes); without it, the one in the backup is believed.  Holds a thousand rows
     at a time.  Raises BackupBroken.
     """
-    return _read(file, passphrase, progress, trusted, lambda _table, _rows: None)
+    return _read(file, passphrase, progress, None if trusted is None else [trusted], lambda _table, _rows: None)
 
 
-def restore(session: Session, file: BinaryIO, passphrase: str, progress: Progress, trusted: bytes) -> Verified:
-    """Insert everything in the session's transaction, which must not be committed if this raises BackupBroken."""
+def restore(
+    session: Session, file: BinaryIO, passphrase: str, progress: Progress, trusted: Sequence[bytes]
+) -> Verified:
+    """Insert everything in the session's transaction, which must not be committed if this raises BackupBroken.
+
+    `trusted` are public keys; one of them must be in force in the backup's log.
+    """
 
     def keep(table: Table, rows: list[dict[str, Any]]) -> None:
         session.execute(insert(table), rows)
@@ -87,7 +93,7 @@ def _read(
     file: BinaryIO,
     passphrase: str,
     progress: Progress,
-    trusted: bytes | None,
+    trusted: Sequence[bytes] | None,
     keep: Callable[[Table, list[dict[str, Any]]], None],
 ) -> Verified:
     digest, counts, grown = hashlib.sha256(), {table.name: 0 for table in tables()}, _Tree()
@@ -155,14 +161,15 @@ def _manifest(line: bytes) -> Manifest:
         raise BackupBroken("the backup is of another version of the key server") from None
 
 
-def _checkpoint(manifest: Manifest, log_row: Mapping[str, Any], trusted: bytes | None) -> Checkpoint:
+def _checkpoint(manifest: Manifest, log_row: Mapping[str, Any], trusted: Sequence[bytes] | None) -> Checkpoint:
     if not log_row:
         raise BackupBroken("the backup holds no audit log")
-    key = VerifierKey(log_row["origin"], log_row["public_key"])
-    if trusted is not None and trusted != key.public:
+    in_force = signing_keys(LogRow(**log_row))
+    counting = [public for public in reversed(in_force) if trusted is None or public in trusted]
+    if not counting:
         raise BackupBroken("the backup is of another audit log than the one of this key")
     try:
-        return open_checkpoint(manifest.checkpoint, key)
+        return open_checkpoint(manifest.checkpoint, VerifierKey(log_row["origin"], counting[0]))
     except TransparencyError:
         raise BackupBroken("the checkpoint in the backup is not signed by the log's key") from None
 

@@ -1,8 +1,9 @@
 """The frame of every request: decide, act and record in one transaction.
 
 - Allowed: the effect and its audit entry are committed together when the block ends.
-- Refused: the block is undone, the refusal is recorded with its reason in a transaction of
-  its own, and only then does the caller get an answer that does not tell the reason.
+- Refused: the block is undone, the refusal is recorded with its reason in another transaction,
+  with what others are refused at that moment, and only then does the caller get an answer that
+  does not tell the reason.
 - If an entry cannot be written there is no effect, no release, and no other answer than
   `Unavailable`.
 - A proof that came along counts once, for a change or for a refusal; reading leaves it as it is.
@@ -13,19 +14,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import NoReturn
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
 from faceseal.wire import MAX_KEYS_IN_GRANT
-from keyserver import audit, metrics, policy
+from keyserver import policy
 from keyserver.actions import Action
 from keyserver.audit import Entry, Outcome
 from keyserver.errors import AccessDenied, Conflict, KeyServerError, NotFound, ProofNeeded, Unavailable
 from keyserver.policy import Caller, Decision, Denied, Reason
 from keyserver.service.ports import Ports
+from keyserver.service.refusals import Refusal
 from keyserver.store.database import Database
+from keyserver.store.joined import JoinedDatabase
 from keyserver.store.replay import remember_proof
 from keyserver.tracing import span
 
@@ -154,9 +158,10 @@ def _proof_is_new(session: Session, attempt: Attempt) -> bool:
 
 
 def _record(refusal: Refused | Broken, attempt: Attempt) -> None:
-    entry = refused_entry(attempt, refusal)
-    with attempt.ports.database.writing() as session:
-        # What was undone has forgotten the proof; once refused, it is not to be tried again elsewhere.
-        _proof_is_new(session, attempt)
-        audit.append(session, entry)
-    metrics.count_decision(entry)
+    entry, database, refusals = refused_entry(attempt, refusal), attempt.ports.database, attempt.ports.refusals
+    if isinstance(database, JoinedDatabase):
+        # The transaction around this may hold the log: recorded once that has ended, and before any answer.
+        later = Refusal(database.whole, entry, attempt.caller.proof, attempt.now)
+        database.afterwards.append(partial(refusals.record, later))
+    else:
+        refusals.record(Refusal(database, entry, attempt.caller.proof, attempt.now))

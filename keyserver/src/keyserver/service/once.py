@@ -89,7 +89,7 @@ def perform(ports: Ports, caller: Caller, action: Action, once: Once, work: Call
     Raises KeyReused, StillRunning, Conflict if the answer was not kept, and what `work` raises.
     """
     now = ports.clock()
-    refusal: KeyServerError
+    outcome: Answer | KeyServerError
     with ports.database.writing() as session:
         if not idempotency.lock(session, [once.id]):
             raise StillRunning
@@ -99,17 +99,18 @@ def perform(ports: Ports, caller: Caller, action: Action, once: Once, work: Call
         sealing = None if known else _sealing(session, ports, caller.tenant)
         joined.wrote = False
         try:
-            if known is not None:
-                return _given_again(session, inside, caller, action, once, known)
-            answer = work(inside)
+            outcome = work(inside) if known is None else _given_again(session, inside, caller, action, once, known)
         except KeyServerError as refused:
-            # What was recorded of the refusal is committed all the same.
-            refusal = refused
+            outcome = refused
         else:
-            if joined.wrote:
-                idempotency.add(session, [_row(caller, once, answer, sealing, ports, now)], now)
-            return answer
-    raise refusal
+            if known is None and joined.wrote:
+                idempotency.add(session, [_row(caller, once, outcome, sealing, ports, now)], now)
+    for record in joined.afterwards:
+        # A refusal goes on record before it is answered.
+        record()
+    if isinstance(outcome, KeyServerError):
+        raise outcome
+    return outcome
 
 
 def require_same(once: Once, known: RepeatRow) -> None:

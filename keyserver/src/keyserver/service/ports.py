@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
-from keyserver.audit import LogSigner
+from keyserver.audit.logkeys import LogKeys
 from keyserver.keywrap import Random, Root
 from keyserver.service.pages import Cursors
+from keyserver.service.refusals import Refusals
 from keyserver.store.database import Database
 from keyserver.tokens import AccessVerifier, BuiltinIssuer
 from keyserver.tokens.nonces import Nonces
@@ -22,7 +23,7 @@ class Ports:
     root: Root
     issuer: BuiltinIssuer
     verifier: AccessVerifier
-    signer: LogSigner
+    signer: LogKeys
     clock: Callable[[], int]
     """Whole seconds since 1970-01-01 UTC."""
     new_id: Callable[[], UUID]
@@ -35,3 +36,4 @@ class Ports:
     """Seconds between the decision to destroy a key and its destruction."""
     on_break_glass: Callable[[str], None] = lambda _tenant: None
     """Called with the tenant whenever somebody has broken the glass, for whoever counts."""
+    refusals: Refusals = field(default_factory=Refusals)

@@ -155,6 +155,9 @@ class Releases:
             announce(session, self.ports, [given.happening for given in outcomes if isinstance(given, Given)])
             entries = [_entry(one, outcome) for one, outcome in zip(asked, outcomes, strict=True)]
             appended = _appended(session, entries)
+            for head in {proof.checkpoint for proof in appended if proof}:
+                # A receipt that could not be signed would cost its client a use.
+                self.ports.signer.require_one(head)
             kept = zip(asked, outcomes, appended, strict=True)
             idempotency.add(session, [row for each in kept for row in _kept(*each, now)], now)
         # Committed: from here on the releases are on record, and the keys may leave.

@@ -113,8 +113,11 @@ def _engine(url: str, pool: Pool) -> Engine:
                 connect_args={
                     # libpq takes no less than two seconds.
                     "connect_timeout": max(2, pool.seconds),
-                    # A server that vanished without a word is noticed.
+                    # A server that vanished without a word is noticed, whether something is sent to it or awaited.
                     "tcp_user_timeout": 1000 * pool.seconds,
+                    "keepalives_idle": pool.seconds,
+                    "keepalives_interval": max(1, pool.seconds // 3),
+                    "keepalives_count": 3,
                     "options": options,
                 },
                 **_sizes(pool),

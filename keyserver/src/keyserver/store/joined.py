@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from sqlalchemy.orm import Session
@@ -18,6 +18,10 @@ class JoinedDatabase(Database):
 
     def __init__(self, database: Database, session: Session) -> None:
         self.engine = database.engine
+        self.whole = database
+        """For what is not to be part of it."""
+        self.afterwards: list[Callable[[], None]] = []
+        """To be called, in their order, once the transaction has ended."""
         self._session = session
         self.wrote = False
         """Whether anything was to be written."""

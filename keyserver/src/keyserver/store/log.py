@@ -11,6 +11,7 @@ from keyserver.store.bulk import insert_rows
 from keyserver.store.tables import EntryRow, LogRow, NodeRow
 
 _BATCH = 1000
+KEY_BYTES = 32
 
 
 def head(session: Session) -> LogRow | None:
@@ -21,6 +22,12 @@ def head(session: Session) -> LogRow | None:
 def head_for_append(session: Session) -> LogRow:
     """The log's row, locked: nobody else appends meanwhile."""
     return session.get_one(LogRow, 1, with_for_update=True)
+
+
+def signing_keys(head: LogRow) -> tuple[bytes, ...]:
+    """The public keys (32 bytes each) whose signatures the log's checkpoints carry, oldest first; at least one."""
+    listed = head.signing_keys or head.public_key
+    return tuple(listed[start : start + KEY_BYTES] for start in range(0, len(listed), KEY_BYTES))
 
 
 def size_for_probe(session: Session) -> int | None:

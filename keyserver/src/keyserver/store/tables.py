@@ -246,7 +246,11 @@ class DeliveryRow(Base):
 
 
 class LogRow(Base):
-    """The audit log's name, key and size: exactly one row, and the lock of whoever appends."""
+    """The audit log's name, keys and size: exactly one row, and the lock of whoever appends.
+
+    Triggers keep its numbers growing and everything else but `signing_keys` as it is; entries
+    and nodes are never changed (see migration 0008).
+    """
 
     __tablename__ = "audit_log"
     __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
@@ -254,7 +258,12 @@ class LogRow(Base):
     id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
     origin: Mapped[str] = mapped_column(String(200))
     public_key: Mapped[bytes] = mapped_column(LargeBinary)
+    """The key that the log was started with."""
     size: Mapped[int] = mapped_column(BigInteger)
+    first_kept: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    """Entries below this number may be deleted; nodes never."""
+    signing_keys: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """The public keys (32 bytes each) that sign checkpoints now, oldest first; None: `public_key` alone."""
 
 
 class EntryRow(Base):
