@@ -52,7 +52,8 @@ def leaf(session: Session, index: int) -> str:
     return session.get_one(EntryRow, index).leaf
 
 
-def leaves(session: Session, size: int) -> Iterator[str]:
-    """The first `size` leaves in order, read in batches."""
-    rows = select(EntryRow.leaf).where(EntryRow.entry_index < size).order_by(EntryRow.entry_index)
+def leaves(session: Session, size: int, first: int = 0) -> Iterator[str]:
+    """The leaves from number `first` on of the first `size`, in order, read in batches."""
+    wanted = EntryRow.entry_index < size, EntryRow.entry_index >= first
+    rows = select(EntryRow.leaf).where(*wanted).order_by(EntryRow.entry_index)
     yield from session.scalars(rows.execution_options(yield_per=_BATCH))
