@@ -99,5 +99,9 @@ class TransparencyError(FacesealError):
     """A checkpoint, receipt or exported audit log does not prove what it claims."""
 
 
+class AuditFileError(FacesealError):
+    """A file or key that something is to be verified with cannot be read."""
+
+
 class TrainingDataError(FacesealError):
     """The training images cannot be read, or there are too few of them."""

@@ -10,6 +10,7 @@ from faceseal import translog
 from faceseal.translog import MAX_LINE_BYTES, verify_export
 from keyserver.audit import tree
 from keyserver.audit.log import LogSigner, current_checkpoint
+from keyserver.errors import SetupError
 from keyserver.store import log as rows
 
 __all__ = ["MAX_LINE_BYTES", "export_lines", "verify_export"]
@@ -19,10 +20,14 @@ def export_lines(session: Session, signer: LogSigner, first: int = 0) -> Iterato
     """The file's lines, from entry `first` on, for a session whose transaction sees one moment.
 
     Leaves and hashes are read in batches.  The hashes are the stored ones, so that a leaf that was altered in the
-    database is named by whoever verifies the file.  Raises KeyError if a hash is not there.
+    database is named by whoever verifies the file.  Entries that were put away are left out.  Raises SetupError if
+    there are fewer entries, and KeyError if a hash is not there.
     """
     checkpoint = current_checkpoint(session)
     size = checkpoint.size
+    if first > size:
+        raise SetupError(f"the audit log has {size} entries and cannot be exported from entry {first} on")
+    first = max(first, rows.first_kept(session))
 
     def stored(level: int, position: int, count: int) -> Sequence[bytes]:
         wanted = [(level, position + offset) for offset in range(count)]
@@ -31,7 +36,7 @@ def export_lines(session: Session, signer: LogSigner, first: int = 0) -> Iterato
 
     wanted = tree.perfect_subtrees((0, size))
     nodes = rows.nodes(session, wanted)
-    leaves = (leaf.encode() for leaf in rows.leaves(session, size, first))
+    kept = (leaf.encode() for leaf in rows.leaves(session, size, first))
     yield from translog.export_lines(
-        signer.sign(checkpoint), size, [nodes[node] for node in wanted], leaves, stored, first
+        signer.sign(checkpoint), size, [nodes[node] for node in wanted], kept, stored, first
     )

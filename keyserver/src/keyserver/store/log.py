@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import func, select, tuple_
 from sqlalchemy.orm import Session
 
 from keyserver.store.bulk import insert_rows
@@ -50,6 +50,11 @@ def add(session: Session, first: int, new: Sequence[str], hashes: Mapping[tuple[
 def leaf(session: Session, index: int) -> str:
     """The leaf with this number, which there is."""
     return session.get_one(EntryRow, index).leaf
+
+
+def first_kept(session: Session) -> int:
+    """The lowest number of a leaf that is there."""
+    return session.scalar(select(func.min(EntryRow.entry_index))) or 0
 
 
 def leaves(session: Session, size: int, first: int = 0) -> Iterator[str]:

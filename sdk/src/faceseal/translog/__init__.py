@@ -11,12 +11,13 @@ from faceseal.translog.notes import VerifierKey, open_note, sign_note
 from faceseal.translog.proofs import root_from_inclusion, verify_consistency, verify_inclusion
 from faceseal.translog.summary import Verified
 from faceseal.translog.tree import EMPTY_ROOT, RightEdge, leaf_hash, node_hash, subtree_roots
-from faceseal.translog.verifying import verify_export
+from faceseal.translog.verifying import Progress, verify_export
 
 __all__ = [
     "EMPTY_ROOT",
     "MAX_LINE_BYTES",
     "Checkpoint",
+    "Progress",
     "RightEdge",
     "Verified",
     "VerifierKey",

@@ -50,7 +50,7 @@ def _parse_body(body: str) -> Checkpoint:
             raise ValueError
         size, root = int(lines[1]), base64.b64decode(lines[2], validate=True)
         checkpoint = Checkpoint(lines[0], size, root)
-        if len(root) != 32 or not body.startswith(checkpoint.body()):
+        if len(root) != 32 or "" in lines[3:-1] or not body.startswith(checkpoint.body()):
             raise ValueError
     except (ValueError, binascii.Error):
         raise TransparencyError("the checkpoint's text is malformed") from None

@@ -46,7 +46,8 @@ def verify_consistency(old_size: int, size: int, proof: Sequence[bytes], old_roo
         raise TransparencyError(f"the log has shrunk from {old_size} to {size} entries")
     if old_size == 0 or old_size == size:
         expected = EMPTY_ROOT if old_size == 0 else root
-        if proof or not hmac.compare_digest(old_root, expected):
+        empty = size > 0 or hmac.compare_digest(root, EMPTY_ROOT)
+        if proof or not empty or not hmac.compare_digest(old_root, expected):
             raise TransparencyError(f"the log of {size} entries does not continue the one of {old_size}")
         return
     path = list(proof)

@@ -54,6 +54,7 @@ def verify_export(
             raise TransparencyError(
                 f"entry {checkpoint.size} is not covered by the checkpoint of {checkpoint.size}: lines were added"
             )
+    progress(checkpoint.size, checkpoint.size)
     return Verified(checkpoint, header.first, account.events, account.earliest, account.latest, since)
 
 
