@@ -145,7 +145,16 @@ ATTEMPTS = [
     looking("list_grants", lambda ids: f"/v1/grants?key_id={ids.key}"),
     looking("list_grants", lambda ids: f"/v1/grants?cursor={ids.grants_cursor}", 422),
 ]
-NAMES_NOTHING = {"create_key", "create_keys", "get_policy", "get_checkpoint", "health", "ready", "no_batch"}
+NAMES_NOTHING = {
+    "create_key",
+    "create_keys",
+    "get_policy",
+    "get_checkpoint",
+    "get_consistency",
+    "health",
+    "ready",
+    "no_batch",
+}
 """Routes in whose requests nothing that is anybody's can be named: no path, no query, and only new things in bodies."""
 NEW_THINGS = {"recipient", "labels", "keys"}
 NOWHERE = Ids(

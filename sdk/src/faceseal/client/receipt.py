@@ -50,14 +50,3 @@ def receipt_matches(leaf: bytes, index: int, key_id: UUID, grant_id: UUID, recip
     }
     # Sorting by code point and RFC 8785's by UTF-16 unit agree on the log's member names, which are ASCII.
     return canonical == leaf and isinstance(entry, dict) and expected.items() <= entry.items()
-
-
-def verify_continues(older: translog.Checkpoint | None, newer: translog.Checkpoint) -> None:
-    """What can be told without a consistency proof: the log has not shrunk, nor changed at one size.
-
-    Raises TransparencyError.
-    """
-    if older is None:
-        return
-    if newer.size < older.size or (newer.size == older.size and newer.root != older.root):
-        raise TransparencyError(f"the audit log of {newer.size} entries does not continue the one of {older.size}")
