@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import typer
 
 from faceseal import translog
 from faceseal.cli.console import print_fields, utc
+from faceseal.client.receipt import MAX_RECEIPT_BYTES, prove_entry, read_receipt
 from faceseal.errors import AuditFileError, TransparencyError
 
 audit_app = typer.Typer(no_args_is_help=True, help="The key server's audit log.")
@@ -39,6 +41,30 @@ def verify(
     older = None if since is None else _older(since, log_key)
     with _refuted(), _readable(export):
         print_verified(translog.verify_export(export, log_key, older, progress_bar()))
+
+
+@audit_app.command()
+def verify_receipt(
+    receipt: Annotated[
+        Path, typer.Argument(metavar="RECEIPT", help="Kept beside a restored photo: PHOTO.png.receipt.json.")
+    ],
+    key: LogKeyOption,
+) -> None:
+    """Check that a release is in the key server's log; needs no server.  Exit code 1 if that is not proved."""
+    log_key = _parsed(key)
+    data = _read(receipt, MAX_RECEIPT_BYTES)
+    with _refuted():
+        proved = prove_entry(read_receipt(data), log_key)
+    shown = [(name, value) for name, value in proved.entry.items() if name not in ("at", "index", "version")]
+    at = proved.entry.get("at")
+    print_fields(
+        [
+            ("log", proved.checkpoint.origin),
+            ("proved", f"entry {proved.index:,} of {proved.checkpoint.size:,}"),
+            ("at", utc(at if isinstance(at, int) else None)),
+            *((name, value if isinstance(value, str) else json.dumps(value)) for name, value in shown),
+        ]
+    )
 
 
 def print_verified(verified: translog.Verified) -> None:
@@ -77,13 +103,17 @@ def _parsed(key: str) -> translog.VerifierKey:
 
 
 def _older(path: Path, key: translog.VerifierKey) -> translog.Checkpoint:
-    with _readable(path):
-        data = path.open("rb").read(MAX_NOTE_BYTES + 1)
     try:
-        return translog.open_checkpoint(data.decode(), key)
+        return translog.open_checkpoint(_read(path, MAX_NOTE_BYTES).decode(), key)
     except (UnicodeDecodeError, TransparencyError) as mistake:
         reason = str(mistake) if isinstance(mistake, TransparencyError) else "it is not text"
         raise AuditFileError(f"{path} does not hold a checkpoint of this log: {reason}") from None
+
+
+def _read(path: Path, most: int) -> bytes:
+    """One byte more than `most`, if there are so many."""
+    with _readable(path), path.open("rb") as file:
+        return file.read(most + 1)
 
 
 @contextmanager
