@@ -19,6 +19,7 @@ from faceseal.errors import AuditFileError, TransparencyError
 audit_app = typer.Typer(no_args_is_help=True, help="The key server's audit log.")
 
 MAX_NOTE_BYTES = 16 * 1024
+_LONGEST_PROGRESS = 40
 REFUTED = 1
 """Exit code for what was read and does not prove what it claims."""
 
@@ -90,7 +91,9 @@ def progress_bar() -> translog.Progress:
         """Nobody looks."""
 
     def show(done: int, of: int) -> None:
-        print(f"\r{done:,} of {of:,} entries", end="" if done < of else "\n", file=sys.stderr, flush=True)
+        line = f"{done:,} of {of:,} entries" if done < of else ""
+        # What comes next, an error perhaps, is written over it.
+        print(line.ljust(_LONGEST_PROGRESS), end="\r", file=sys.stderr, flush=True)
 
     return show if sys.stderr.isatty() else silent
 
