@@ -53,6 +53,10 @@ def test_a_log_that_is_proved_is_described(audit, export, tmp_path):
 def test_an_export_that_begins_later_says_so(audit, tmp_path):
     _, out, _ = audit("verify", written(tmp_path / "late.jsonl", MADE.export(first=260)), "--key", KEY)
     assert "entries 260 to 299 of 300" in out
+    _, out, _ = audit("verify", written(tmp_path / "none.jsonl", MADE.export(first=300)), "--key", KEY)
+    assert "none of the 300 entries is here" in out
+    _, out, _ = audit("verify", written(tmp_path / "empty.jsonl", made_log(0).export()), "--key", KEY)
+    assert "all 0 entries" in out
 
 
 def test_a_log_that_is_not_proved_is_one_line_and_exit_code_1(audit, export, tmp_path):

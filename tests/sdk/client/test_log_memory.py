@@ -94,6 +94,17 @@ def test_a_forked_log_is_an_error_that_names_both_checkpoints_and_keeps_the_evid
     release(client(peer))
 
 
+def test_evidence_that_cannot_be_written_does_not_hide_what_it_is_of(client, home, monkeypatch):
+    release(client(LogPeer(leaves=[b"{}"] * 5)))
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("faceseal.client.remembered.replace_file", full)
+    with pytest.raises(TransparencyError, match=r"does not continue .* could not be kept: .* No space left"):
+        release(client(LogPeer(leaves=[b"[]"] * 9)))
+
+
 @pytest.mark.parametrize("left", [1, 3, 4])
 def test_a_shrunken_log_is_an_error_whatever_it_can_still_prove(client, home, left):
     peer = LogPeer(leaves=[b"{}"] * 5)

@@ -71,11 +71,12 @@ def verify_receipt(
 def print_verified(verified: translog.Verified) -> None:
     """What was proved, in lines."""
     size, first = verified.size, verified.first
+    which = f"all {size:,} entries" if first == 0 else f"entries {first:,} to {size - 1:,} of {size:,}"
     kinds = sorted(verified.events.items(), key=lambda item: (-item[1], item[0]))
     print_fields(
         [
             ("log", verified.origin),
-            ("proved", f"all {size:,} entries" if first == 0 else f"entries {first:,} to {size - 1:,} of {size:,}"),
+            ("proved", which if first < max(size, 1) else f"the signature alone: none of the {size:,} entries is here"),
             *([] if verified.since is None else [("continues", f"the checkpoint of {verified.since.size:,} entries")]),
             ("from", utc(verified.earliest)),
             ("to", utc(verified.latest)),

@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from faceseal import translog, wire
 from faceseal.client.remembered import Remembered, Seen
-from faceseal.errors import KeySourceError, RequestNotUnderstood, ServerUnavailable, TransparencyError
+from faceseal.errors import ClientKeyError, KeySourceError, RequestNotUnderstood, ServerUnavailable, TransparencyError
 
 Proving = Callable[[int, int], list[bytes]]
 """Asks the server for a consistency proof from one size to another; raises KeySourceError."""
@@ -115,12 +115,19 @@ class Continuing:
         except ServerUnavailable:
             raise
         except (KeySourceError, TransparencyError):
-            evidence = self._remembered.keep_evidence(kept, received.note, receipt)
             raise TransparencyError(
                 f"the key server's audit log does not continue what was seen of it: remembered is {kept.checkpoint} "
-                f"(in {self._remembered.path}), received was {received.checkpoint}; the key is not used.  Show "
-                f"{evidence} to whoever audits the server; if its operator can explain it, remove what is remembered"
+                f"(in {self._remembered.path}), received was {received.checkpoint}; the key is not used.  "
+                f"{self._evidence(kept, received, receipt)}; if its operator can explain it, remove what is remembered"
             ) from None
+
+    def _evidence(self, kept: Seen, received: Seen, receipt: wire.Receipt) -> str:
+        try:
+            path = self._remembered.keep_evidence(kept, received.note, receipt)
+        except ClientKeyError as failure:
+            # Nothing may hide that the log is another one.
+            return f"Tell whoever audits the server (the evidence could not be kept: {failure})"
+        return f"Show {path} to whoever audits the server"
 
     def _require_not_shrunk(self, newer: translog.Checkpoint) -> None:
         older = self._in_this_process
