@@ -3,7 +3,7 @@ PYTHON ?= python3
 PHOTO ?=
 BIN := .venv/bin
 
-.PHONY: demo test check bench bench-sizes bench-linkage bench-server bench-keys bench-audit bench-killed bench-faults bench-races bench-fuzz api-docs clean
+.PHONY: demo test check bench bench-sizes bench-linkage bench-server bench-keys bench-audit bench-killed bench-faults bench-races bench-fuzz bench-verify api-docs clean
 
 demo: .venv/.ready
 	$(BIN)/python docs/demo.py $(if $(PHOTO),--photo "$(PHOTO)")
@@ -62,6 +62,10 @@ bench-races: .venv/.ready
 SEED ?= 1
 bench-fuzz: .venv/.ready
 	$(BIN)/python tests/bench/fuzz.py $(SEED)
+
+# A million entries of an exported audit log, verified: seconds and memory.
+bench-verify: .venv/.ready
+	$(BIN)/python tests/bench/verify.py
 
 # Writes docs/api.md anew, from the OpenAPI document.
 api-docs: .venv/.ready

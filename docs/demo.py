@@ -47,7 +47,10 @@ class Office:
     def client(self, subject: str, scopes: str) -> faceseal.KeyServer:
         """A client with a token of its own, and a key that ends with the demo."""
         token = keyserver("token", "--data", self.data, "--subject", subject, "--scope", scopes).strip()
-        return faceseal.KeyServer(self.url, token=token, log_key=self.log_key, client_key=DpopKey.generate())
+        home = self.data / "people" / subject
+        return faceseal.KeyServer(
+            self.url, token=token, log_key=self.log_key, client_key=DpopKey.generate(), folder=home
+        )
 
 
 class Failed(Exception):

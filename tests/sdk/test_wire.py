@@ -80,6 +80,7 @@ EXAMPLES = {
     wire.Release: {"grant": "a.b.c", "recipient": ZEROS},
     wire.Receipt: {"leaf": "{}", "index": 0, "inclusion_proof": [ZEROS], "checkpoint": "log\n1\n"},
     wire.Checkpoint: {"checkpoint": "log\n1\n"},
+    wire.Consistency: {"old_size": 1, "size": 2, "proof": [ZEROS]},
 }
 EXAMPLES[wire.KeyCreated] = {"key": EXAMPLES[wire.KeyInfo], "sealed_key": "A" * 107}
 EXAMPLES[wire.KeyPage] = {"keys": [EXAMPLES[wire.KeyInfo]], "next": "A" * 75}
@@ -198,6 +199,11 @@ def test_an_error_does_not_repeat_what_was_sent():
         (wire.RequestGrant, {"valid_for": 90 * 86400 + 1}),
         (wire.Release, {"grant": ""}),
         (wire.Release, {"grant": "x" * 4097}),
+        (wire.Release, {"known_size": -1}),
+        (wire.Release, {"known_size": True}),
+        (wire.BreakGlass, {"known_size": (1 << 53) + 1}),
+        (wire.Receipt, {"consistency_proof": [ZEROS] * 65}),
+        (wire.Consistency, {"proof": [ZEROS] * 65}),
         (wire.KeyInfo, {"created_at": -1}),
         (wire.KeyInfo, {"created_at": 1 << 50}),
         (wire.KeyInfo, {"state": "lost"}),
@@ -254,6 +260,17 @@ def test_only_another_purpose_has_to_be_put_into_words(model, code):
             model.model_validate_json(json.dumps(stated))
     else:
         assert model.model_validate_json(json.dumps(stated)).purpose is None
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "value"),
+    [(wire.Release, "known_size", 7), (wire.BreakGlass, "known_size", 0), (wire.Receipt, "consistency_proof", [])],
+)
+def test_what_older_versions_do_not_know_is_sent_only_if_there_is_something_to_say(model, name, value):
+    silent = model.model_validate_json(json.dumps(EXAMPLES[model]))
+    assert name not in json.loads(silent.model_dump_json())
+    said = model.model_validate_json(json.dumps(EXAMPLES[model] | {name: value}))
+    assert json.loads(said.model_dump_json())[name] == value
 
 
 def test_what_the_first_version_sends_and_answers_is_still_understood():

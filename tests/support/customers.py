@@ -42,7 +42,8 @@ class Customer(threading.Thread):
             token_of(settings, f"{name}-{number}", lifetime=3600, jkt=key.thumbprint)
             for name, key in (("requester", own), ("approver", others))
         ]
-        self.requester = KeyServer(url, token=tokens[0], log_key=log_key, timeout=PATIENCE, client_key=own)
+        home = settings.data.parent / f"customer-{number}"
+        self.requester = KeyServer(url, token=tokens[0], log_key=log_key, timeout=PATIENCE, client_key=own, folder=home)
         self.approver = KeyServer(url, token=tokens[1], timeout=PATIENCE, client_key=others)
         self.dice = random.Random(number)
         self.told = Told()

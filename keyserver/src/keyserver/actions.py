@@ -43,6 +43,7 @@ class Action(StrEnum):
     ADD_WEBHOOK = "webhook.add"
     REMOVE_WEBHOOK = "webhook.remove"
     READ_AUDIT = "audit.read"
+    PROVE_LOG = "audit.prove"
 
 
 SCOPES: Mapping[Action, frozenset[Scope]] = {
@@ -62,5 +63,7 @@ SCOPES: Mapping[Action, frozenset[Scope]] = {
     Action.BREAK_GLASS: frozenset({Scope.KEYS_RELEASE}),
     Action.READ_POLICY: frozenset({Scope.KEYS_ADMIN}),
     Action.READ_AUDIT: frozenset({Scope.AUDIT_READ}),
+    # Whoever gets receipts must be able to have them proved to continue each other.
+    Action.PROVE_LOG: frozenset({Scope.AUDIT_READ, Scope.KEYS_RELEASE}),
 }
 """Any one of the scopes is enough.  What is missing here is not for callers, but for the operator."""

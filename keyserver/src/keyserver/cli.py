@@ -228,8 +228,12 @@ def audit_checkpoint(data: Data = None) -> None:
 
 
 @audit_app.command("export")
-def audit_export(output: Annotated[Path, typer.Option(help="A new file.")], data: Data = None) -> None:
-    """Write the log and its signed checkpoint to a file, as JSON lines."""
+def audit_export(
+    output: Annotated[Path, typer.Option(help="A new file.")],
+    data: Data = None,
+    first: Annotated[int, typer.Option(min=0, metavar="N", help="Leave out the entries before this one.")] = 0,
+) -> None:
+    """Write the log, its hashes and its signed checkpoint to a file, as JSON lines."""
     ports = installation.open_ports(read_settings(data))
     try:
         descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -237,7 +241,7 @@ def audit_export(output: Annotated[Path, typer.Option(help="A new file.")], data
         raise SetupError(f"cannot create {output}: {cause.strerror}") from None
     try:
         with os.fdopen(descriptor, "wb") as file, ports.database.reading() as session:
-            file.writelines(export_lines(session, ports.signer))
+            file.writelines(export_lines(session, ports.signer, first))
     except BaseException:
         output.unlink()
         raise
@@ -247,9 +251,10 @@ def audit_export(output: Annotated[Path, typer.Option(help="A new file.")], data
 def audit_verify(
     file: Path, key: Annotated[str, typer.Option(help="The log's verifier key, from a source that you trust.")]
 ) -> None:
-    """Check an exported log against its verifier key; needs no server and no database."""
-    checkpoint = verify_export(file, VerifierKey.parse(key))
-    typer.echo(f"{checkpoint.origin}: all {checkpoint.size} entries are proved")
+    """Check an exported log against its verifier key, as `faceseal audit verify` does where there is no server."""
+    verified = verify_export(file, VerifierKey.parse(key))
+    which = f"all {verified.size}" if verified.first == 0 else f"the last {verified.size - verified.first}"
+    typer.echo(f"{verified.origin}: {which} entries are proved")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

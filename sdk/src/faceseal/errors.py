@@ -95,8 +95,16 @@ class RequestRejected(KeySourceError):
     """The key server found the request itself wrong."""
 
 
+class RequestNotUnderstood(RequestRejected):
+    """The key server does not know what the request says, or a value in it; nothing was done."""
+
+
 class TransparencyError(FacesealError):
     """A checkpoint, receipt or exported audit log does not prove what it claims."""
+
+
+class AuditFileError(FacesealError):
+    """A file or key that something is to be verified with cannot be read."""
 
 
 class TrainingDataError(FacesealError):

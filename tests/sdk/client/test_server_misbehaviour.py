@@ -13,6 +13,7 @@ from faceseal.client import KeyServer
 from faceseal.errors import (
     AccessDenied,
     KeySourceError,
+    RequestNotUnderstood,
     RequestRejected,
     ServerMisbehaved,
     ServerUnavailable,
@@ -247,7 +248,7 @@ def problem(status, detail="why"):
         (404, UnknownKey),
         (409, RequestRejected),
         (413, RequestRejected),
-        (422, RequestRejected),
+        (422, RequestNotUnderstood),
         (500, ServerMisbehaved),
         (503, ServerUnavailable),
     ],

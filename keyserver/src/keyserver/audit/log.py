@@ -7,7 +7,7 @@ tree that was rolled back.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -152,6 +152,14 @@ def prove_consistency(session: Session, old_size: int, size: int) -> list[bytes]
     Raises ValueError unless ``0 <= old_size <= size``.
     """
     return _hashes(session, tree.consistency_path(old_size, size))
+
+
+def prove_all_consistent(session: Session, pairs: Collection[tuple[int, int]]) -> dict[tuple[int, int], list[bytes]]:
+    """`prove_consistency` for many (old size, size), with one query."""
+    paths = {(old_size, size): tree.consistency_path(old_size, size) for old_size, size in pairs}
+    ranges = list({part for path in paths.values() for part in path})
+    found = dict(zip(ranges, _hashes(session, ranges), strict=True))
+    return {pair: [found[part] for part in path] for pair, path in paths.items()}
 
 
 def current_checkpoint(session: Session) -> LogHead:

@@ -17,6 +17,7 @@ from faceseal.wire import (
     BindKey,
     BreakGlass,
     Checkpoint,
+    Consistency,
     CreateKey,
     CreateKeys,
     GlassBroken,
@@ -127,6 +128,7 @@ _RELEASED = Released(
         index=1207,
         inclusion_proof=[_digest("sibling 1"), _digest("sibling 2")],
         checkpoint=_CHECKPOINT,
+        consistency_proof=[_digest("part 1"), _digest("part 2")],
     ),
 )
 
@@ -140,7 +142,7 @@ REQUESTS: Mapping[str, BaseModel] = {
         purpose="correction of a published story",
         reference="desk 4/17",
     ),
-    "release_key": Release(grant=_GRANT_TOKEN, recipient=RECIPIENT),
+    "release_key": Release(grant=_GRANT_TOKEN, recipient=RECIPIENT, known_size=1000),
     "break_glass": BreakGlass(
         recipient=RECIPIENT, purpose_code=PurposeCode.MEDICAL_TREATMENT, reference="ward 3, bed 2"
     ),
@@ -188,6 +190,7 @@ ANSWERS: Mapping[str, BaseModel] = {
     "revoke_grant": _APPROVED.model_copy(update={"state": GrantState.REVOKED}),
     "get_policy": PolicyInfo(version=1, set_at=CREATED_AT, policy=GrantPolicy(quorum=2, break_glass_role="emergency")),
     "get_checkpoint": Checkpoint(checkpoint=_CHECKPOINT),
+    "get_consistency": Consistency(old_size=1000, size=1208, proof=[_digest("part 1"), _digest("part 2")]),
 }
 """What the operation answers if it succeeds."""
 PARAMETERS: Mapping[str, object] = {
@@ -200,6 +203,8 @@ PARAMETERS: Mapping[str, object] = {
     "requested_by": "reporter",
     "perceptual_hash": encode_base64url(HASH),
     "limit": 20,
+    "old_size": 1000,
+    "size": 1208,
 }
 """By name, in path or query."""
 CONFLICTS: Mapping[str, str] = {

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from faceseal.wire import Checkpoint
+from typing import Annotated
+
+from fastapi import Query
+
+from faceseal.wire import Checkpoint, Consistency, LogSize
 from keyserver.actions import Action
 from keyserver.routes.authentication import WithCaller, WithPorts, authenticated_router, documentation
 from keyserver.service import checkpoint
@@ -14,3 +18,14 @@ router = authenticated_router("/v1/audit", "audit")
 def get_checkpoint(ports: WithPorts, caller: WithCaller) -> Checkpoint:
     """Size and root of the log, signed."""
     return checkpoint.current_checkpoint(ports, caller)
+
+
+@router.get("/consistency", summary="Proof that the log continues", **documentation(Action.PROVE_LOG, 422))
+def get_consistency(
+    ports: WithPorts,
+    caller: WithCaller,
+    old_size: Annotated[LogSize, Query()],
+    size: Annotated[LogSize | None, Query()] = None,
+) -> Consistency:
+    """From the log as it was with `old_size` entries to the one of `size`, or of now."""
+    return checkpoint.prove_consistency(ports, caller, old_size, size)

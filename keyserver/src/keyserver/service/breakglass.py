@@ -55,7 +55,8 @@ def break_glass(
     grant, token = before or _make_grant(attempt, request, once)
     # The proof that made the grant releases under it as well; one that found it made has not counted yet.
     proven = _again(caller) if before is None else caller
-    released = releases.release(proven, key_id, Release(grant=token, recipient=request.recipient), once)
+    use = Release(grant=token, recipient=request.recipient, known_size=request.known_size)
+    released = releases.release(proven, key_id, use, once)
     used = grant.model_copy(update={"uses_left": 0, "state": GrantState.EXHAUSTED, "token": None})
     return GlassBroken(grant=used, released=released)
 

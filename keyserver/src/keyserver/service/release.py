@@ -61,6 +61,8 @@ class Asked:
     recipient: bytes
     claims: GrantClaims | TokenRefused
     once: Once | None = None
+    known_size: int | None = None
+    """Of the log, as the client has it."""
 
     @property
     def proof(self) -> Proof:
@@ -133,7 +135,7 @@ class Releases:
         claims = _grant_claims(self.ports, request.grant, now)
         grant_id = claims.grant_id if isinstance(claims, GrantClaims) else None
         attempt = Attempt(self.ports, caller, Action.RELEASE, now, key_id, grant_id)
-        return Asked(attempt, key_id, request.recipient, claims, once)
+        return Asked(attempt, key_id, request.recipient, claims, once, request.known_size)
 
     def _claimed(self, once: Once | None) -> AbstractContextManager[None]:
         return self._running.claimed(once) if once else nullcontext()
@@ -155,26 +157,29 @@ class Releases:
             announce(session, self.ports, [given.happening for given in outcomes if isinstance(given, Given)])
             entries = [_entry(one, outcome) for one, outcome in zip(asked, outcomes, strict=True)]
             appended = _appended(session, entries)
-            for head in {proof.checkpoint for proof in appended if proof}:
+            proofs = [
+                one.proved if isinstance(one, GivenBefore) else new for one, new in zip(outcomes, appended, strict=True)
+            ]
+            for head in {proof.checkpoint for proof in proofs if proof}:
                 # A receipt that could not be signed would cost its client a use.
                 self.ports.signer.require_one(head)
+            continuing = _continuing(session, asked, proofs)
             kept = zip(asked, outcomes, appended, strict=True)
             idempotency.add(session, [row for each in kept for row in _kept(*each, now)], now)
         # Committed: from here on the releases are on record, and the keys may leave.
         for entry in filter(None, entries):
             metrics.count_decision(entry)
-        proofs = [
-            one.proved if isinstance(one, GivenBefore) else new for one, new in zip(outcomes, appended, strict=True)
-        ]
         # One signature for all entries of this transaction.
         signed = {each: self.ports.signer.sign(each) for each in {proof.checkpoint for proof in proofs if proof}}
         return [
             Released(
-                key_id=one.key_id, sealed_key=outcome.sealed_key, receipt=_receipt(proof, signed[proof.checkpoint])
+                key_id=one.key_id,
+                sealed_key=outcome.sealed_key,
+                receipt=_receipt(proof, signed[proof.checkpoint], continued),
             )
             if isinstance(outcome, Given | GivenBefore) and proof is not None
             else _not_given(outcome)
-            for one, outcome, proof in zip(asked, outcomes, proofs, strict=True)
+            for one, outcome, proof, continued in zip(asked, outcomes, proofs, continuing, strict=True)
         ]
 
 
@@ -298,5 +303,28 @@ def _open(key: KeyRow, wrapping: KekRow, ports: Ports) -> bytes:
         raise Broken(str(cause)) from None
 
 
-def _receipt(proved: Appended, checkpoint: str) -> Receipt:
-    return Receipt(leaf=proved.leaf, index=proved.index, inclusion_proof=proved.inclusion_proof, checkpoint=checkpoint)
+def _continuing(
+    session: Session, asked: Sequence[Asked], proofs: Sequence[Appended | None]
+) -> list[list[bytes] | None]:
+    """For each who asked: the proof that the tree of the receipt continues the one that the client has seen.
+
+    None if that is newer: then a release is given again, or the log is not what it was, and the client finds out which.
+    """
+    pairs = [
+        (one.known_size, proof.checkpoint.size)
+        if proof is not None and one.known_size is not None and one.known_size <= proof.checkpoint.size
+        else None
+        for one, proof in zip(asked, proofs, strict=True)
+    ]
+    made = audit.prove_all_consistent(session, {pair for pair in pairs if pair is not None})
+    return [None if pair is None else made[pair] for pair in pairs]
+
+
+def _receipt(proved: Appended, checkpoint: str, continued: list[bytes] | None) -> Receipt:
+    return Receipt(
+        leaf=proved.leaf,
+        index=proved.index,
+        inclusion_proof=proved.inclusion_proof,
+        checkpoint=checkpoint,
+        consistency_proof=continued,
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import func, select, tuple_
 from sqlalchemy.orm import Session
 
 from keyserver.store.bulk import insert_rows
@@ -59,7 +59,13 @@ def leaf(session: Session, index: int) -> str:
     return session.get_one(EntryRow, index).leaf
 
 
-def leaves(session: Session, size: int) -> Iterator[str]:
-    """The first `size` leaves in order, read in batches."""
-    rows = select(EntryRow.leaf).where(EntryRow.entry_index < size).order_by(EntryRow.entry_index)
+def first_kept(session: Session) -> int:
+    """The lowest number of a leaf that is there."""
+    return session.scalar(select(func.min(EntryRow.entry_index))) or 0
+
+
+def leaves(session: Session, size: int, first: int = 0) -> Iterator[str]:
+    """The leaves from number `first` on of the first `size`, in order, read in batches."""
+    wanted = EntryRow.entry_index < size, EntryRow.entry_index >= first
+    rows = select(EntryRow.leaf).where(*wanted).order_by(EntryRow.entry_index)
     yield from session.scalars(rows.execution_options(yield_per=_BATCH))

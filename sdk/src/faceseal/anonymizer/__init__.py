@@ -1,6 +1,6 @@
 """The product's two verbs; the only place where photos, faces, keys, generator and file meet."""
 
-from faceseal.anonymizer.restoring import check_before_release, restore, restore_with_key, verify
+from faceseal.anonymizer.restoring import check_before_release, receipt_of, restore, restore_with_key, verify
 from faceseal.anonymizer.sealed import Restored, Sealed, SealedContent, read_sealed
 from faceseal.anonymizer.sealing import anonymize
 
@@ -11,6 +11,7 @@ __all__ = [
     "anonymize",
     "check_before_release",
     "read_sealed",
+    "receipt_of",
     "restore",
     "restore_with_key",
     "verify",

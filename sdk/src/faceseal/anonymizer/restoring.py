@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,10 +13,12 @@ from faceseal.anonymizer.layers import restore_faces
 from faceseal.anonymizer.originals import open_originals
 from faceseal.anonymizer.sealed import Pixels, Restored, Sealed, SealedContent, read_sealed
 from faceseal.anonymizer.sealing import Progress, silent
+from faceseal.client import KeyServer
 from faceseal.envelope.header import authenticate_header
 from faceseal.errors import PixelsAltered, SealedFileError
 from faceseal.imagekey import ImageKey, KeySource
 from faceseal.photo import read_file
+from faceseal.wire import Receipt
 
 if TYPE_CHECKING:
     from faceseal.exchange import Exchange
@@ -41,6 +44,7 @@ def restore(
     refine: with a pretrained model whose autoencoder loses something, at most so many
     iterations of the search for the latent that the pixels show, which takes time and brings
     restoring from pixels nearer than `Restored.fidelity`, measured without it, says.
+    If a key server released the key, its receipt is in `Restored.receipt`.
     What can be checked without the key is checked before one use of the grant is spent.
 
     Raises SealedFileError (or NotSealed, HeaderAltered, PixelsAltered, CapsuleAltered),
@@ -50,7 +54,13 @@ def restore(
     check_before_release(content, model=model, from_pixels=from_pixels, refine=refine)
     progress("asking for the key")
     key = keys.release(content.header.key_id, grant)
-    return restore_with_key(content, key, model=model, from_pixels=from_pixels, refine=refine, progress=progress)
+    restored = restore_with_key(content, key, model=model, from_pixels=from_pixels, refine=refine, progress=progress)
+    return replace(restored, receipt=receipt_of(keys))
+
+
+def receipt_of(keys: KeySource) -> Receipt | None:
+    """The receipt of a key source's latest release; None if it gives none."""
+    return keys.last_receipt if isinstance(keys, KeyServer) else None
 
 
 def check_before_release(

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from faceseal.anonymizer.resized import brought_back
+from faceseal.client.receipt import receipt_path, stored_receipt
 from faceseal.envelope import png
 from faceseal.envelope.header import Header, parse_header, pixel_digest
 from faceseal.errors import SealedFileError
 from faceseal.photo import MAXIMUM_PIXELS, decode_photo, printable, write_atomically
+from faceseal.wire import Receipt
 
 Pixels = NDArray[np.uint8]
 """(H, W, 3), RGB."""
@@ -52,7 +54,8 @@ class Restored:
 
     pixels: (H, W, 3) uint8; exact: every pixel is the original's; fidelity: dB in the mask
     as measured when the photo was sealed, infinite if exact, NaN if the pixels are not those
-    that were sealed or nothing was checked; color_profile: ICC, or None.
+    that were sealed or nothing was checked; color_profile: ICC, or None; receipt: the key
+    server's, which proves that the release is in its audit log, if the key came from one.
     """
 
     pixels: Pixels
@@ -61,10 +64,16 @@ class Restored:
     grayscale: bool
     key_id: UUID
     color_profile: bytes | None = None
+    receipt: Receipt | None = None
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write as PNG, atomically.  Raises PhotoError."""
         write_atomically(Path(path), encode_png(self.pixels, self.color_profile, grayscale=self.grayscale))
+
+    def save_receipt(self, path: str | os.PathLike[str]) -> None:
+        """Write the receipt, if there is one, beside the photo with this path, atomically.  Raises PhotoError."""
+        if self.receipt is not None:
+            write_atomically(receipt_path(Path(path)), stored_receipt(self.receipt))
 
 
 def encode_png(pixels: Pixels, color_profile: bytes | None = None, *, grayscale: bool = False) -> bytes:

@@ -7,6 +7,7 @@ import sys
 import typer
 
 from faceseal.cli import photos
+from faceseal.cli.audit import audit_app
 from faceseal.cli.clientkey import client_key
 from faceseal.cli.console import run
 from faceseal.cli.finding import find
@@ -29,6 +30,7 @@ app.command()(photos.verify)
 app.command()(find)
 app.add_typer(keys_app, name="keys")
 app.add_typer(grants_app, name="grants")
+app.add_typer(audit_app, name="audit")
 app.command("client-key")(client_key)
 app.command()(train)
 app.command()(train_lips)
@@ -38,5 +40,5 @@ app.command()(sizes)
 
 
 def main() -> None:
-    """Entry point; errors are one line on standard error, and exit code 2."""
+    """Entry point; errors are one line on standard error, with an exit code (see `console`)."""
     sys.exit(run(app))

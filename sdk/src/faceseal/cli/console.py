@@ -1,7 +1,8 @@
 """What all commands share: one-line errors, key sources from options, plain aligned output.
 
-Exit codes: 0 done; 1 the reader of our output went away; 2 an error, said in one line on
-standard error; 130 interrupted.
+Exit codes: 0 done; 1 the reader of our output went away, or a log or receipt that was to be
+verified does not prove what it claims; 2 an error; 130 interrupted.  Errors, and what a log does
+not prove, are one line on standard error.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import typer
 
 from faceseal.cli.console import KeyringPath, LogKey, ServerUrl, TokenFile, key_source, print_fields
 from faceseal.cli.purpose import BreakGlassFor, Purpose, Reference, released
+from faceseal.client.receipt import receipt_path, stored_receipt
 from faceseal.errors import PhotoError, PixelsAltered
 from faceseal.profiles import DEFAULT, profile_named
 
@@ -120,10 +121,17 @@ def restore(
     model: ModelPath = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Bring the original faces back, if the key is released to you."""
+    """Bring the original faces back, if the key is released to you.
+
+    What proves that a key server has recorded the release is written to OUTPUT.receipt.json.
+    """
     from faceseal import anonymizer
+    from faceseal.photo import write_atomically
 
     _check_output(output, overwrite)
+    receipt_file = receipt_path(output)
+    if server is not None:
+        _check_output(receipt_file, overwrite)
     if key_id is not None and not force:
         raise PhotoError("--key names another key than the photo does; add --force to see what it shows")
     weights = _model(model)
@@ -131,11 +139,22 @@ def restore(
     anonymizer.check_before_release(content, model=weights, from_pixels=from_pixels, force=force, refine=refine)
     with key_source(server, token_file, log_key, keyring) as keys:
         key = released(keys, key_id or content.header.key_id, grant, break_glass, reference, purpose)
+        receipt = anonymizer.receipt_of(keys)
+    if receipt is not None:
+        # Also if restoring fails after this: the release is on record, and a use of the grant is spent.
+        write_atomically(receipt_file, stored_receipt(receipt))
     restored = anonymizer.restore_with_key(
         content, key, model=weights, from_pixels=from_pixels, force=force, refine=refine, progress=_say
     )
     restored.save(output)
-    print_fields((("restored", str(output)), ("how", _how(restored)), ("key", str(restored.key_id))))
+    print_fields(
+        [
+            ("restored", str(output)),
+            ("how", _how(restored)),
+            ("key", str(restored.key_id)),
+            *([] if receipt is None else [("receipt", str(receipt_file))]),
+        ]
+    )
 
 
 def inspect(

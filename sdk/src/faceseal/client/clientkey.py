@@ -6,13 +6,12 @@ to where somebody else could use it.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from faceseal.client.dpop import DpopKey
+from faceseal.client.folder import make_private, own_folder
 from faceseal.errors import ClientKeyError
 
-FOLDER_VARIABLE = "FACESEAL_HOME"
 FILE_NAME = "client.pem"
 
 
@@ -21,12 +20,7 @@ def own_key() -> DpopKey:
 
     Raises ClientKeyError as `load_or_make` does.
     """
-    named = os.environ.get(FOLDER_VARIABLE)
-    try:
-        folder = Path(named) if named else Path.home() / ".faceseal"
-    except RuntimeError:
-        raise ClientKeyError(f"there is no home for the client's key; set {FOLDER_VARIABLE} to a folder") from None
-    return load_or_make(folder)
+    return load_or_make(own_folder())
 
 
 def load_or_make(folder: Path) -> DpopKey:
@@ -36,15 +30,7 @@ def load_or_make(folder: Path) -> DpopKey:
     folder cannot be made or can be written to by others, and for what `DpopKey` refuses.
     """
     path = folder / FILE_NAME
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Whoever can write here can put their own key in the place of ours, and have our grants bound to it.
-        if os.name == "posix" and folder.stat().st_mode & 0o022:
-            raise ClientKeyError(f"{folder} can be written to by others than its owner; run: chmod go-w {folder}")
-    except OSError as cause:
-        raise ClientKeyError(
-            f"cannot use {folder} for the client's key: {cause.strerror}; set {FOLDER_VARIABLE} to another folder"
-        ) from None
+    make_private(folder, "the client's key")
     if not path.exists():
         key = DpopKey.generate()
         try:

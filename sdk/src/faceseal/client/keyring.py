@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +12,7 @@ from uuid import UUID, uuid4
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from filelock import FileLock, Timeout
 
-from faceseal.client.folder import sync_folder
+from faceseal.client.folder import replace_file
 from faceseal.client.keyringfile import (
     MAX_FILE_BYTES,
     MAX_KEYS,
@@ -165,20 +163,9 @@ class LocalKeyring:
     def _write(self, keyring: KeyringFile) -> None:
         data = serialize_keyring(keyring)
         try:
-            # Made with mode 0600, and under a name that nobody can guess.
-            descriptor, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                Path(name).replace(self.path)
-            except BaseException:
-                Path(name).unlink(missing_ok=True)
-                raise
+            replace_file(self.path, data)
         except OSError as cause:
             raise KeyringError(f"cannot write the keyring {self.path}: {cause.strerror}") from cause
-        sync_folder(self.path.parent)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -8,6 +8,7 @@ from faceseal.client.parse import parse_message
 from faceseal.errors import (
     AccessDenied,
     KeySourceError,
+    RequestNotUnderstood,
     RequestRejected,
     ServerMisbehaved,
     ServerUnavailable,
@@ -53,7 +54,8 @@ def refusal(url: str, status: int, media_type: str, body: bytes, challenge: str 
     if status == 404:
         return UnknownKey("the key server has no such key or grant, or does not show it to this token")
     if status in (409, 413, 422):
-        return RequestRejected(f"the key server rejects the request: {_own_words(problem)}")
+        rejected = RequestNotUnderstood if status == 422 else RequestRejected
+        return rejected(f"the key server rejects the request: {_own_words(problem)}")
     return ServerMisbehaved(f"the key server at {url} failed (HTTP {status}); ask its operator")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import TypeVar, Unpack
 from urllib.parse import urlencode
@@ -15,12 +16,15 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from faceseal import translog, wire
 from faceseal.client.batches import create_batches
-from faceseal.client.clientkey import own_key
+from faceseal.client.clientkey import load_or_make
 from faceseal.client.connection import Connection
+from faceseal.client.continuing import Continuing, NothingKnown
 from faceseal.client.dpop import DpopKey
+from faceseal.client.folder import own_folder
 from faceseal.client.granttoken import as_grant_id, grant_id_of
 from faceseal.client.keysearch import Wanted, look_up, search
-from faceseal.client.receipt import verify_continues, verify_receipt
+from faceseal.client.receipt import verify_receipt
+from faceseal.client.remembered import Seen
 from faceseal.client.request import protocol_request as _request
 from faceseal.errors import AccessDenied, ServerMisbehaved
 from faceseal.imagekey import ImageKey
@@ -46,7 +50,9 @@ class KeyServer:
     key or not; `timeout` limits each call as a whole, in seconds.  Grants are bound to the client's
     key when they are requested, and used with it: `client_key`, or else the user's own one, which
     is made when it is first needed (see `faceseal.client.clientkey`).  With `log_key` (a verifier
-    key, or its text) every release must prove that it is in the audit log, or the key is not used.
+    key, or its text) every release must prove that it is in the audit log, and that the log continues what this user
+    has seen of it before (see `faceseal.client.continuing`), or the key is not used.  The user's own folder, with the
+    client's key and what was seen of logs, is `folder`, or else what FACESEAL_HOME names, or ``~/.faceseal``.
 
     Every method raises: ServerUnavailable (no answer, or not in time), ServerMisbehaved (an
     answer outside the protocol), AccessDenied (401 and 403), UnknownKey (404), RequestRejected
@@ -63,12 +69,19 @@ class KeyServer:
         log_key: translog.VerifierKey | str | None = None,
         timeout: float = 10.0,
         client_key: DpopKey | None = None,
+        folder: Path | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._log_key = translog.VerifierKey.parse(log_key) if isinstance(log_key, str) else log_key
-        own = own_key if client_key is None else lambda: client_key
+
+        def home() -> Path:
+            return own_folder() if folder is None else folder
+
+        def own() -> DpopKey:
+            return load_or_make(home()) if client_key is None else client_key
+
         self._connection = Connection(url, token, timeout, transport, own)
-        self._checkpoint: translog.Checkpoint | None = None
+        self._continuing = Continuing(self._log_key, home) if self._log_key else NothingKnown()
         self.last_receipt: wire.Receipt | None = None
         """The receipt of the latest release; kept also if it proved wrong, as evidence."""
 
@@ -124,12 +137,16 @@ class KeyServer:
         if grant is None:
             raise AccessDenied(f"this key needs a grant; ask for one: faceseal grants request {key_id} --purpose TEXT")
         self._connection.prove()
+        seen = self._continuing.before()
         grant_id, token = self._resolve(grant)
         private = X25519PrivateKey.generate()
         recipient = private.public_key().public_bytes_raw()
-        request = _request(wire.Release, grant=token, recipient=recipient)
-        answer = self._connection.send("POST", f"/v1/keys/{key_id}/release", request, 200, wire.Released)
-        return self._opened(answer, key_id, grant_id, private)
+
+        def ask(known_size: int | None) -> wire.Released:
+            request = _request(wire.Release, grant=token, recipient=recipient, known_size=known_size)
+            return self._connection.send("POST", f"/v1/keys/{key_id}/release", request, 200, wire.Released)
+
+        return self._opened(self._continuing.asking(ask, seen), seen, key_id, grant_id, private)
 
     def break_glass(
         self, key_id: UUID, purpose_code: wire.PurposeCode, reference: str, purpose: str | None = None
@@ -139,24 +156,40 @@ class KeyServer:
         It is on record as what it is, and reported.  Raises as `release` does.
         """
         self._connection.prove()
+        seen = self._continuing.before()
         private = X25519PrivateKey.generate()
         recipient = private.public_key().public_bytes_raw()
-        request = _request(
-            wire.BreakGlass, recipient=recipient, purpose_code=purpose_code, reference=reference, purpose=purpose
-        )
-        answer = self._connection.send("POST", f"/v1/keys/{key_id}/break-glass", request, 200, wire.GlassBroken)
-        return self._opened(answer.released, key_id, answer.grant.id, private)
+        wanted = {"purpose_code": purpose_code, "reference": reference, "purpose": purpose}
 
-    def _opened(self, answer: wire.Released, key_id: UUID, grant_id: UUID, private: X25519PrivateKey) -> ImageKey:
+        def ask(known_size: int | None) -> wire.GlassBroken:
+            request = _request(wire.BreakGlass, recipient=recipient, known_size=known_size, **wanted)
+            return self._connection.send("POST", f"/v1/keys/{key_id}/break-glass", request, 200, wire.GlassBroken)
+
+        answer = self._continuing.asking(ask, seen)
+        return self._opened(answer.released, seen, key_id, answer.grant.id, private)
+
+    def _opened(
+        self, answer: wire.Released, seen: Seen | None, key_id: UUID, grant_id: UUID, private: X25519PrivateKey
+    ) -> ImageKey:
         recipient = private.public_key().public_bytes_raw()
         if answer.key_id != key_id:
             raise ServerMisbehaved("the key server released another key than the one asked for; ask its operator")
         self.last_receipt = answer.receipt
         if self._log_key is not None:
             checkpoint = verify_receipt(answer.receipt, key_id, grant_id, recipient, self._log_key)
-            verify_continues(self._checkpoint, checkpoint)
-            self._checkpoint = checkpoint
+            self._continuing.take(answer.receipt, checkpoint, seen, self.prove_consistency)
         return ImageKey(key_id, open_key(answer.sealed_key, private, release_info(key_id, grant_id)))
+
+    def checkpoint(self) -> str:
+        """The audit log's signed checkpoint, for auditors; `faceseal.translog.open_checkpoint` opens it."""
+        return self._connection.get("/v1/audit/checkpoint", wire.Checkpoint).checkpoint
+
+    def prove_consistency(self, old_size: int, size: int) -> list[bytes]:
+        """The server's proof that its log of `size` entries continues that of `old_size`; not verified here."""
+        answer = self._connection.get(f"/v1/audit/consistency?old_size={old_size}&size={size}", wire.Consistency)
+        if (answer.old_size, answer.size) != (old_size, size):
+            raise ServerMisbehaved("the key server proved something else than was asked for; ask its operator")
+        return answer.proof
 
     def info(self, key_id: UUID) -> wire.KeyInfo:
         """What the server says about a key."""

@@ -7,7 +7,7 @@ Rules that hold for every model here:
 4. times are whole seconds since 1970-01-01 UTC.
 """
 
-from faceseal.wire.audit import Checkpoint
+from faceseal.wire.audit import Checkpoint, Consistency
 from faceseal.wire.fields import (
     AS_BASE64URL,
     MAX_KEYS_IN_GRANT,
@@ -23,6 +23,7 @@ from faceseal.wire.fields import (
     Identifier,
     Label,
     LabelText,
+    LogSize,
     Message,
     PerceptualHash,
     PublicKey,
@@ -72,6 +73,7 @@ __all__ = [
     "BindKey",
     "BreakGlass",
     "Checkpoint",
+    "Consistency",
     "CreateKey",
     "CreateKeys",
     "Cursor",
@@ -93,6 +95,7 @@ __all__ = [
     "KeysCreated",
     "Label",
     "LabelText",
+    "LogSize",
     "Message",
     "NewKey",
     "PerceptualHash",

@@ -133,6 +133,15 @@ Thumbprint = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{43}$"), A
 """SHA-256 thumbprint of a public key (RFC 7638), 43 characters."""
 
 
+LogSize = Annotated[int, Field(ge=0, le=1 << 53)]
+"""Entries of an audit log."""
+
+
+def is_none(value: object) -> bool:
+    """For fields that older versions do not know: they are not sent if there is nothing to say."""
+    return value is None
+
+
 class Message(BaseModel):
     """Base of all wire models: strict, closed, immutable."""
 

@@ -7,7 +7,7 @@ from typing import Annotated, Self
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from faceseal.wire import jsonschema
-from faceseal.wire.fields import Digest, HpkeCiphertext, Identifier, Message, PublicKey, ShortText
+from faceseal.wire.fields import Digest, HpkeCiphertext, Identifier, LogSize, Message, PublicKey, ShortText, is_none
 from faceseal.wire.grants import Grant, require_purpose
 from faceseal.wire.words import AnyPurpose
 
@@ -17,6 +17,8 @@ class Release(Message):
 
     grant: Annotated[str, StringConstraints(min_length=1, max_length=4096)]
     recipient: PublicKey
+    known_size: Annotated[LogSize | None, Field(exclude_if=is_none)] = None
+    """Of the newest checkpoint that the client has: the receipt proves that the log continues it."""
 
 
 class Receipt(Message):
@@ -28,6 +30,8 @@ class Receipt(Message):
     inclusion_proof: Annotated[list[Digest], Field(max_length=63)]
     checkpoint: Annotated[str, StringConstraints(max_length=4096)]
     """C2SP tlog-checkpoint, signed."""
+    consistency_proof: Annotated[list[Digest] | None, Field(max_length=64, exclude_if=is_none)] = None
+    """From `known_size` to this checkpoint (RFC 6962, section 2.1.2); None if nobody asked, or if there is none."""
 
 
 class Released(Message):
@@ -48,6 +52,8 @@ class BreakGlass(Message):
     purpose: ShortText | None = None
     """Free text; must be there if the code is other."""
     reference: ShortText
+    known_size: Annotated[LogSize | None, Field(exclude_if=is_none)] = None
+    """As of a release."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

@@ -1,0 +1,5 @@
+"""python -m faceseal.cli"""
+
+from faceseal.cli import main
+
+main()
