@@ -62,3 +62,5 @@ SCOPES: Mapping[Action, frozenset[Scope]] = {
     Action.READ_AUDIT: frozenset({Scope.AUDIT_READ}),
 }
 """Any one of the scopes is enough.  What is missing here is not for callers, but for the operator."""
+RELEASING: frozenset[Action] = frozenset({Action.RELEASE, Action.BREAK_GLASS})
+"""What lets a key out."""

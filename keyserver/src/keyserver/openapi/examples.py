@@ -200,6 +200,7 @@ PARAMETERS: Mapping[str, object] = {
     "requested_by": "reporter",
     "perceptual_hash": encode_base64url(HASH),
     "limit": 20,
+    "witnessed": False,
 }
 """By name, in path or query."""
 CONFLICTS: Mapping[str, str] = {

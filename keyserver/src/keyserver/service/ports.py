@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from keyserver.audit import LogSigner
 from keyserver.keywrap import Random, Root
+from keyserver.service.logtrust import LogTrust
 from keyserver.service.pages import Cursors
 from keyserver.store.database import Database
 from keyserver.tokens import AccessVerifier, BuiltinIssuer
@@ -35,3 +36,5 @@ class Ports:
     """Seconds between the decision to destroy a key and its destruction."""
     on_break_glass: Callable[[str], None] = lambda _tenant: None
     """Called with the tenant whenever somebody has broken the glass, for whoever counts."""
+    trust: LogTrust = field(default_factory=LogTrust)
+    """Whether the log may be released from."""
