@@ -12,8 +12,7 @@ from keyserver.errors import NotFound
 from keyserver.policy import Caller
 from keyserver.service.deciding import Attempt, deciding
 from keyserver.service.ports import Ports
-from keyserver.service.publishing import log_keys
-from keyserver.service.witnessed import newest_witnessed
+from keyserver.service.witnessed import log_keys, newest_witnessed
 
 
 def shown_checkpoint(ports: Ports, caller: Caller, witnessed: bool = False) -> Checkpoint:

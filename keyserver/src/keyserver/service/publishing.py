@@ -25,14 +25,14 @@ from typing import TypeVar
 from sqlalchemy.orm import Session
 
 from faceseal.cosignature import Cosignature
-from faceseal.translog import Checkpoint, VerifierKey
+from faceseal.translog import Checkpoint
 from keyserver import audit, metrics
 from keyserver.errors import SetupError, StoreUnavailable
 from keyserver.service import logcheck
 from keyserver.service.gathering import Gathering
 from keyserver.service.logtrust import MEMORY
 from keyserver.service.ports import Ports
-from keyserver.service.witnessed import newest_witnessed, unwitnessed_since
+from keyserver.service.witnessed import log_keys, newest_witnessed, unwitnessed_since
 from keyserver.sinks.sink import Sink, SinkAhead, SinkFailed, SinkForked, SinkSpoiled
 
 RECHECK_SECONDS = 60.0
@@ -112,7 +112,7 @@ class Publisher:
             self.round(last=True)
         except StoreUnavailable:
             return
-        self.wait(max(0.0, until - self._ticks()), self._channels)
+        self.wait(max(0.0, until - self._ticks()))
 
     def round(self, last: bool = False) -> None:
         """Look at the log, and begin to push to every sink whose turn it is.  Raises StoreUnavailable."""
@@ -127,10 +127,10 @@ class Publisher:
             if (wanted and now >= channel.due) or (last and channel.size < checkpoint.size and not doubts):
                 channel.begin(partial(self._push, channel, checkpoint))
 
-    def wait(self, seconds: float, channels: Sequence[_Channel]) -> None:
+    def wait(self, seconds: float, channels: Sequence[_Channel] | None = None) -> None:
         """Until what was begun has ended, or the time is over."""
         until = self._ticks() + seconds
-        for channel in channels:
+        for channel in self._channels if channels is None else channels:
             channel.join(max(0.0, until - self._ticks()))
 
     def _run(self) -> None:
@@ -243,11 +243,6 @@ class _Channel:
     def join(self, seconds: float) -> None:
         if self._thread is not None:
             self._thread.join(seconds)
-
-
-def log_keys(ports: Ports) -> Sequence[VerifierKey]:
-    """What the log's own signatures are verified with."""
-    return (ports.signer.verifier_key,)
 
 
 def _or_unavailable(read: Callable[[], _Read]) -> _Read:

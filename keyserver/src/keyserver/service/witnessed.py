@@ -18,6 +18,7 @@ from faceseal.errors import TransparencyError
 from faceseal.translog import Checkpoint, VerifierKey, open_checkpoint
 from keyserver import audit, metrics
 from keyserver.service.logtrust import Witnessing
+from keyserver.service.ports import Ports
 from keyserver.store import log, witnessed
 from keyserver.store.database import Database
 
@@ -29,6 +30,11 @@ class Witnessed:
     checkpoint: Checkpoint
     note: str
     cosigned: Sequence[Cosignature]
+
+
+def log_keys(ports: Ports) -> Sequence[VerifierKey]:
+    """What the log's own signatures are verified with."""
+    return (ports.signer.verifier_key,)
 
 
 def newest_witnessed(session: Session, keys: Sequence[VerifierKey], witnessing: Witnessing) -> Witnessed | None:

@@ -30,7 +30,7 @@ from keyserver.witness.memory import Identity
 from keyserver.witness.submission import SIZE_MEDIA_TYPE, Malformed, Submission
 
 PLAIN = "text/plain; charset=utf-8"
-PER_LOG = Rate(10)
+PER_LOG = Rate(4)
 """Checkpoints of one log that are written to disk in a second; ten times as many at once."""
 _log = logging.getLogger(__name__)
 
