@@ -307,6 +307,7 @@ def test_the_parts_of_an_address_are_what_they_say() -> None:
         ({"checkpoint_witnesses": (str(KEY), str(KEY)), "checkpoint_quorum": 2}, "QUORUM"),
         ({"checkpoint_witnesses": (str(KEY), str(WitnessKey("w2", KEY.public)))}, "two names"),
         ({"checkpoint_unwitnessed_seconds": 60}, "QUORUM"),
+        ({"checkpoint_unwitnessed_seconds": 60, "checkpoint_witnesses": (str(KEY),)}, "needs a witness"),
     ],
 )
 def test_settings_that_promise_what_cannot_be_are_refused(settings: dict[str, object], why: str) -> None:

@@ -19,8 +19,9 @@ from faceseal.translog import Checkpoint, VerifierKey, open_checkpoint
 from keyserver import audit, metrics
 from keyserver.service.logtrust import Witnessing
 from keyserver.service.ports import Ports
-from keyserver.store import log, witnessed
+from keyserver.store import witnessed
 from keyserver.store.database import Database
+from keyserver.store.tables import EntryRow
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def keep_witnessed(
 def unwitnessed_since(session: Session, size: int, found: Witnessed | None, now: int) -> int:
     """When the first of the log's `size` entries was written that no witnessed checkpoint covers; now, if none.
 
-    A witnessed checkpoint of another tree covers nothing.
+    A witnessed checkpoint of another tree covers nothing; an entry that is gone, or says no time, is of long ago.
     """
     covered = 0
     if found is not None and found.checkpoint.size <= size:
@@ -83,8 +84,9 @@ def unwitnessed_since(session: Session, size: int, found: Witnessed | None, now:
         covered = found.checkpoint.size if hmac.compare_digest(root, found.checkpoint.root) else 0
     if covered >= size:
         return now
+    entry = session.get(EntryRow, covered)
     try:
-        at = json.loads(log.leaf(session, covered)).get("at", 0)
+        at = json.loads(entry.leaf).get("at", 0) if entry is not None else 0
     except ValueError:
         at = 0
     return min(now, at) if isinstance(at, int) else 0

@@ -18,6 +18,9 @@ def open_sinks(settings: Settings, witnessing: Witnessing) -> Sequence[Sink]:
     """All sinks that the settings name.  Asks none of them.  Raises SetupError."""
     if len(set(settings.checkpoint_sinks)) < len(settings.checkpoint_sinks):
         raise SetupError("KEYSERVER_CHECKPOINT_SINKS names a sink twice")
+    witnessed = any(not url.startswith(("file:", "s3:")) for url in settings.checkpoint_sinks)
+    if settings.checkpoint_unwitnessed_seconds is not None and not witnessed:
+        raise SetupError("KEYSERVER_CHECKPOINT_UNWITNESSED_SECONDS needs a witness in KEYSERVER_CHECKPOINT_SINKS")
     return [_opened(url, witnessing) for url in settings.checkpoint_sinks]
 
 
