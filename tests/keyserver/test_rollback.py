@@ -3,36 +3,22 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from older_copy import OlderCopy
-from server_process import ServerProcess, token_of
-from signed_proofs import fresh_proof
+from server_process import ServerProcess
+from server_user import RECIPIENT, User, eventually, released
 from witness_process import WitnessProcess
 
 from faceseal.cosignature import cosignatures_of
-from faceseal.translog import open_checkpoint
 from keyserver.settings import Settings
 from keyserver.store.database import Database
 
-RECIPIENT = {"recipient": "CQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}
 DOUBT = "urn:faceseal:problem:log-in-doubt"
-PUSH_SECONDS = "0.3"
-
-
-def eventually(found: Callable[[], Any], seconds: float = 30) -> Any:
-    """What `found` returns once it is true; it fails if it never is."""
-    until = time.monotonic() + seconds
-    while not (result := found()):
-        assert time.monotonic() < until, "it never came"
-        time.sleep(0.05)
-    return result
 
 
 @pytest.fixture
@@ -53,33 +39,9 @@ def environment(settings: Settings, witness: WitnessProcess, tmp_path: Path) -> 
     chosen = {
         "checkpoint_sinks": json.dumps([witness.url, f"file://{tmp_path / 'kept'}"]),
         "checkpoint_witnesses": json.dumps([str(witness.key)]),
-        "checkpoint_push_seconds": PUSH_SECONDS,
+        "checkpoint_push_seconds": "0.3",
     }
     return chosen if settings.database_url is None else {**chosen, "database_url": settings.url}
-
-
-class User:
-    """Somebody of the real server, with a token and a key."""
-
-    def __init__(self, server: ServerProcess, settings: Settings, subject: str) -> None:
-        self._server, self._key = server, Ed25519PrivateKey.generate()
-        self._token = token_of(settings, subject)
-        self._nonce = ""
-
-    def ask(self, method: str, path: str, body: object = None) -> httpx.Response:
-        url = f"{self._server.url}{path}"
-        for _ in range(2):
-            proof = fresh_proof(self._key, method, url, self._token, int(time.time()), nonce=self._nonce)
-            headers = {"Authorization": f"Bearer {self._token}", "DPoP": proof}
-            answer = httpx.request(method, url, headers=headers, json=body, timeout=30)
-            self._nonce = answer.headers.get("dpop-nonce", self._nonce)
-            if answer.status_code != 401:
-                break
-        return answer
-
-
-def released(user: User, path: str, token: str) -> httpx.Response:
-    return user.ask("POST", path, {**RECIPIENT, "grant": token})
 
 
 def test_a_backup_that_is_put_back_stops_the_running_server_and_every_new_one(
@@ -120,28 +82,3 @@ def test_a_backup_that_is_put_back_stops_the_running_server_and_every_new_one(
     with pytest.raises(AssertionError, match="was rewritten since the checkpoint"), refused:
         pass
     assert refused.process.wait(20) == 2
-
-
-def test_a_server_goes_on_without_its_witness_and_pushes_to_it_when_it_is_back_and_at_its_own_end(
-    world: Any, settings: Settings, witness: WitnessProcess, environment: dict[str, str], tmp_path: Path
-) -> None:
-    with ServerProcess(settings.data, tmp_path / "server.log", **environment) as server:
-        rita = User(server, settings, "rita")
-        witness.kill()
-        assert rita.ask("POST", "/v1/keys", RECIPIENT).status_code == 201
-        eventually(lambda: "checkpoints do not get to" in server.log)
-        assert httpx.get(f"{server.url}/readyz").status_code == 200
-        witness.started_again()
-
-        def witnessed() -> int:
-            answer = rita.ask("GET", "/v1/audit/checkpoint?witnessed=true")
-            if answer.status_code == 404:
-                return 0
-            return open_checkpoint(answer.json()["checkpoint"], world.ports.signer.verifier_key).size
-
-        eventually(lambda: witnessed() == len(world.leaves()))
-        rita.ask("POST", "/v1/keys", RECIPIENT)
-        server.process.terminate()
-        assert server.process.wait(30) == 0
-    kept = (tmp_path / "kept").read_text()
-    assert open_checkpoint(kept, world.ports.signer.verifier_key).size == len(world.leaves())
