@@ -20,7 +20,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TypeVar
 
 from sqlalchemy.orm import Session
 
@@ -31,39 +30,18 @@ from keyserver.errors import SetupError, StoreUnavailable
 from keyserver.service import logcheck
 from keyserver.service.gathering import Gathering
 from keyserver.service.logtrust import MEMORY
+from keyserver.service.offer import LogOffer
 from keyserver.service.ports import Ports
 from keyserver.service.witnessed import log_keys, newest_witnessed, unwitnessed_since
+from keyserver.sinks.channel import Channel
 from keyserver.sinks.sink import Sink, SinkAhead, SinkFailed, SinkForked, SinkSpoiled
 
-RECHECK_SECONDS = 60.0
-"""After which a sink is asked again though the log has not grown; also the longest pause after failures."""
 BEGIN_SECONDS = 15.0
 """How long a start waits for the sinks."""
 LAST_PUSH_SECONDS = 5.0
 """How long a replica that stops still pushes."""
 _TRIES = 3
-_Read = TypeVar("_Read")
 _log = logging.getLogger(__name__)
-
-
-class LogOffer:
-    """See `Offer`: each question is a reading transaction of its own."""
-
-    def __init__(self, ports: Ports, checkpoint: Checkpoint) -> None:
-        self.checkpoint = checkpoint
-        self.note = ports.signer.sign(checkpoint)
-        self.keys = log_keys(ports)
-        self._ports = ports
-
-    def root_of(self, size: int) -> bytes:
-        """See `Offer`."""
-        with self._ports.database.reading() as session:
-            return _or_unavailable(lambda: audit.root_of(session, size))
-
-    def proof_from(self, size: int) -> list[bytes]:
-        """See `Offer`."""
-        with self._ports.database.reading() as session:
-            return _or_unavailable(lambda: audit.prove_consistency(session, size, self.checkpoint.size))
 
 
 class Publisher:
@@ -76,7 +54,7 @@ class Publisher:
         self._ports = ports
         self._seconds = seconds
         self._ticks = ticks
-        self._channels = [_Channel(sink) for sink in sinks]
+        self._channels = [Channel(sink) for sink in sinks]
         self._gathering = Gathering(ports.database, ports.trust.witnessing)
         self._known: Checkpoint | None = None
         self._looking = threading.Lock()
@@ -118,16 +96,16 @@ class Publisher:
         """Look at the log, and begin to push to every sink whose turn it is.  Raises StoreUnavailable."""
         self._push_to(self._channels, self._look(), last)
 
-    def _push_to(self, channels: Sequence[_Channel], checkpoint: Checkpoint | None, last: bool = False) -> None:
+    def _push_to(self, channels: Sequence[Channel], checkpoint: Checkpoint | None, last: bool = False) -> None:
         doubts, now = self._ports.trust.doubts(), self._ticks()
         if checkpoint is None:
             return
         for channel in channels:
-            wanted = channel.sink.name in doubts or (not doubts and channel.lacks(checkpoint, now))
-            if (wanted and now >= channel.due) or (last and channel.size < checkpoint.size and not doubts):
+            wanted = channel.sink.name in doubts if doubts else channel.is_stale(checkpoint.size, now)
+            if (wanted and channel.is_due(now)) or (last and not doubts and channel.lacks(checkpoint.size)):
                 channel.begin(partial(self._push, channel, checkpoint))
 
-    def wait(self, seconds: float, channels: Sequence[_Channel] | None = None) -> None:
+    def wait(self, seconds: float, channels: Sequence[Channel] | None = None) -> None:
         """Until what was begun has ended, or the time is over."""
         until = self._ticks() + seconds
         for channel in self._channels if channels is None else channels:
@@ -174,33 +152,24 @@ class Publisher:
         trust.settle(MEMORY)
         return checkpoint
 
-    def _push(self, channel: _Channel, checkpoint: Checkpoint) -> None:
-        sink, trust = channel.sink, self._ports.trust
-        channel.spoiled = ""
+    def _push(self, channel: Channel, checkpoint: Checkpoint) -> None:
+        name, trust = channel.sink.name, self._ports.trust
         try:
-            pushed, cosigned = self._pushed(sink, LogOffer(self._ports, checkpoint))
+            pushed, cosigned = self._pushed(channel.sink, LogOffer(self._ports, checkpoint))
             # Kept before the sink counts as done: if it fails, the sink is asked again.
             self._gathering.add(pushed.checkpoint, pushed.note, pushed.keys, cosigned)
-        except SinkAhead as ahead:
-            with self._ports.database.reading() as session:
-                trust.doubt(sink.name, logcheck.behind(ahead.size, audit.current_checkpoint(session).size))
-        except SinkForked as forked:
-            trust.doubt(sink.name, logcheck.rewritten(forked.size))
-        except (SinkFailed, StoreUnavailable) as failure:
-            channel.spoiled = str(failure) if isinstance(failure, SinkSpoiled) else ""
-            self._failed(channel, str(failure))
-            return
+        except (_Behind, SinkForked) as doubt:
+            trust.doubt(name, logcheck.rewritten(doubt.size) if isinstance(doubt, SinkForked) else str(doubt))
+            channel.answered(self._ticks())
         except Exception as failure:
-            self._failed(channel, type(failure).__name__)
-            return
+            self._failed(channel, failure)
         else:
-            trust.settle(sink.name)
-            channel.size, channel.confirmed = pushed.checkpoint.size, self._ticks()
-            metrics.set_pushed(sink.name, channel.size, self._ports.clock())
-        channel.failures, channel.due = 0, self._ticks()
+            trust.settle(name)
+            channel.took(pushed.checkpoint.size, self._ticks())
+            metrics.set_pushed(name, pushed.checkpoint.size, self._ports.clock())
 
     def _pushed(self, sink: Sink, offer: LogOffer) -> tuple[LogOffer, Sequence[Cosignature]]:
-        """Raises SinkAhead only if the log, read after the sink has answered, is shorter than what the sink holds."""
+        """Raises _Behind only if the log, read after the sink has answered, is shorter than what the sink holds."""
         for _ in range(_TRIES):
             try:
                 return offer, sink.push(offer)
@@ -208,45 +177,17 @@ class Publisher:
                 with self._ports.database.reading() as session:
                     offer = LogOffer(self._ports, audit.current_checkpoint(session))
                 if offer.checkpoint.size < ahead.size:
-                    raise
+                    raise _Behind(logcheck.behind(ahead.size, offer.checkpoint.size)) from None
         raise SinkFailed("other replicas push faster")
 
-    def _failed(self, channel: _Channel, why: str) -> None:
-        channel.failures += 1
-        channel.due = self._ticks() + min(RECHECK_SECONDS, self._seconds * 2 ** min(channel.failures, 10))
+    def _failed(self, channel: Channel, failure: Exception) -> None:
+        channel.spoiled = str(failure) if isinstance(failure, SinkSpoiled) else ""
+        channel.failed(self._ticks(), self._seconds)
         metrics.count_push_failure(channel.sink.name)
+        # Of what nobody expected the type alone: a message may quote what it choked on.
+        why = str(failure) if isinstance(failure, SinkFailed | StoreUnavailable) else type(failure).__name__
         _log.warning("checkpoints do not get to %s: %s", channel.sink.name, why)
 
 
-class _Channel:
-    """One sink, and how far it has got."""
-
-    def __init__(self, sink: Sink) -> None:
-        self.sink = sink
-        self.size = -1
-        self.confirmed = float("-inf")
-        self.failures = 0
-        self.due = float("-inf")
-        self.spoiled = ""
-        """What is wrong with what lies in the sink; empty if nothing is."""
-        self._thread: threading.Thread | None = None
-
-    def lacks(self, checkpoint: Checkpoint, now: float) -> bool:
-        return self.size != checkpoint.size or now >= self.confirmed + RECHECK_SECONDS
-
-    def begin(self, work: Callable[[], None]) -> None:
-        """Nothing, if the last push still runs."""
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=work, name="push", daemon=True)
-            self._thread.start()
-
-    def join(self, seconds: float) -> None:
-        if self._thread is not None:
-            self._thread.join(seconds)
-
-
-def _or_unavailable(read: Callable[[], _Read]) -> _Read:
-    try:
-        return read()
-    except (KeyError, ValueError):
-        raise StoreUnavailable("nodes of the audit log's tree are missing") from None
+class _Behind(Exception):
+    """The log is shorter than what a sink holds.  The message says how much."""
