@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from lying_witness import LyingWitness, running_lying_witness
+from own_certificate import make_certificate
 from pydantic import ValidationError
 from toy_log import ToyLog
 
@@ -245,6 +246,19 @@ def test_a_witness_that_is_not_there_is_a_failure_that_quotes_no_address(log: To
     with pytest.raises(SinkFailed) as failure:
         HttpWitness("http://127.0.0.1:1/secret", [KEY]).push(log.offer())
     assert "secret" not in str(failure.value)
+
+
+def test_a_certificate_that_nobody_vouches_for_is_a_failure_and_nothing_is_told(
+    log: ToyLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = make_certificate(tmp_path)
+    with running_lying_witness(certificate) as liar:
+        liar.says(200, truthful(log, 20))
+        with pytest.raises(SinkFailed, match="ConnectError"):
+            HttpWitness(liar.url, [KEY]).push(log.offer())
+        assert liar.asked == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert HttpWitness(liar.url, [KEY]).push(log.offer())
 
 
 @pytest.mark.parametrize(

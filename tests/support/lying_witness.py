@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 Answer = tuple[int, dict[str, str], bytes]
 
@@ -39,7 +41,8 @@ class LyingWitness:
 
 
 @contextmanager
-def running_lying_witness() -> Iterator[LyingWitness]:
+def running_lying_witness(certificate: Path | None = None) -> Iterator[LyingWitness]:
+    """Over TLS with this certificate and its key (PEM), if there is one."""
     peer = LyingWitness()
 
     class Handler(BaseHTTPRequestHandler):
@@ -65,7 +68,11 @@ def running_lying_witness() -> Iterator[LyingWitness]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    peer.url = f"http://127.0.0.1:{server.server_address[1]}"
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    peer.url = f"http{'' if certificate is None else 's'}://127.0.0.1:{server.server_address[1]}"
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
         yield peer
