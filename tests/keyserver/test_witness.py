@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from toy_log import ToyLog
 
 from faceseal.cosignature import cosignatures, text_of
-from faceseal.translog import sign_checkpoint
+from faceseal.translog import VerifierKey, sign_checkpoint
 from keyserver.errors import SetupError
 from keyserver.witness import cosigning, memory
 from keyserver.witness.app import create_witness_app
@@ -64,6 +64,41 @@ def cosigned(answer: Answer, log: ToyLog, size: int, folder: Path) -> bool:
 def test_a_log_that_grows_is_cosigned_step_by_step(ask: Callable[..., Answer], log: ToyLog, folder: Path) -> None:
     for old, size in [(0, 3), (3, 3), (3, 4), (4, 20), (20, 20)]:
         assert cosigned(ask(old, size), log, size, folder)
+
+
+def test_a_log_of_others_is_cosigned(folder: Path) -> None:
+    """The golden log of transparency-dev's tessera (testdata/log): its leaves, key, roots and one of its signatures."""
+    leaves = [
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eit",
+        "nain",
+        "ten",
+        "ileven",
+        "twelf",
+        "threeten",
+        "fourten",
+        "fivten",
+    ]
+    seed = base64.b64decode("AeymY/SZAX0jZcJ8enZ5FY1Dz+wTML2yWSkK+9DSF3eg")[1:]
+    golden = ToyLog("example.com/log/testdata", Ed25519PrivateKey.from_private_bytes(seed)).grow(*leaves)
+    eighth = (
+        "example.com/log/testdata\n8\nbC+VwvrJbalNVjfkdI8kUgs7mJoXrqiXCE7bgnD28pY=\n\n— example.com/log/testdata "
+        "M9e0lq1EK37dHtgv9O3UzPxisw5vwIPcJsX9ab0xt4mvVfbdUR1fbMjN6sBFYpBoBEmD4+cWhj/AVgI5MitCO5+mews=\n"
+    )
+    assert golden.key == VerifierKey.parse(
+        "example.com/log/testdata+33d7b496+AeHTu4Q3hEIMHNqc6fASMsq3rKNx280NI+oO5xCFkkSx"
+    )
+    assert base64.b64encode(golden.checkpoint(15).root) == b"rKbDipCvhuX1GZ7g5BBe8sA6BbJ7ja/1nk427v383cs="
+    witness = witness_of(folder, golden)
+    assert cosigned(witness.add_checkpoint(Submission(0, [], eighth).encoded()), golden, 8, folder)
+    grown = Submission(8, golden.proof(8), golden.note()).encoded()
+    assert cosigned(witness.add_checkpoint(grown), golden, 15, folder)
 
 
 def test_an_empty_log_is_cosigned_and_may_grow(ask: Callable[..., Answer], log: ToyLog, folder: Path) -> None:
