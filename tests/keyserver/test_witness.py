@@ -283,6 +283,15 @@ def test_what_was_remembered_and_is_spoiled_stops_the_witness(folder: Path, log:
         witness_of(folder, log)
 
 
+def test_what_is_spoiled_while_it_runs_is_not_cosigned_over(folder: Path, log: ToyLog) -> None:
+    with TestClient(create_witness_app(witness_of(folder, log))) as client:
+        assert client.post("/add-checkpoint", content=Submission(0, [], log.note(3)).encoded()).status_code == 200
+        (path,) = (folder / "logs").iterdir()
+        path.write_bytes(b"garbage")
+        assert client.post("/add-checkpoint", content=Submission(0, [], log.note(4)).encoded()).status_code == 503
+        assert path.read_bytes() == b"garbage"
+
+
 def test_making_it_again_gives_the_same_key_and_another_name_is_refused(folder: Path) -> None:
     key = memory.open_identity(folder).key
     assert memory.create(folder, "witness.example/w1").key == key

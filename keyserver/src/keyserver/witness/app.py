@@ -7,6 +7,7 @@ import logging
 
 from fastapi import FastAPI, Request, Response
 
+from faceseal.errors import TransparencyError
 from keyserver.body_limit import BodyLimit
 from keyserver.middleware.admission import Admission, Admitted
 from keyserver.middleware.framed import Framed
@@ -41,8 +42,8 @@ def create_witness_app(witness: Witness) -> FastAPI:
 def _answered(witness: Witness, body: bytes) -> Answer:
     try:
         return witness.add_checkpoint(body)
-    except OSError as cause:
-        _log.error("nothing is cosigned: the folder cannot be written (%s)", type(cause).__name__)
+    except (OSError, UnicodeDecodeError, TransparencyError) as cause:
+        _log.error("nothing is cosigned: the folder cannot be read or written (%s)", type(cause).__name__)
         return Answer(503, "nothing could be written\n", PLAIN)
 
 
