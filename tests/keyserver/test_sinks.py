@@ -88,7 +88,7 @@ def test_another_log_s_checkpoint_is_left_as_it_is(file: FileSink, log: ToyLog) 
 
 def test_a_file_that_another_replica_writes_at_this_moment_is_left_to_it(file: FileSink, log: ToyLog) -> None:
     with file._locked(), pytest.raises(SinkFailed, match="another replica"):
-        FileSink(path_of(file.name)).push(log.offer())
+        FileSink(path_of(file.name), 0.1).push(log.offer())
 
 
 def test_replicas_that_push_at_once_leave_the_newest(file: FileSink, log: ToyLog) -> None:

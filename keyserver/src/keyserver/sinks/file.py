@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from keyserver.durable import replace_file
 from keyserver.sinks.sink import Offer, SinkFailed, read_held, require_continued
 
 _MODE = 0o644
+_PAUSE = 0.02
 _MOST_BYTES = 4 * LONGEST_NOTE
 
 
@@ -21,7 +23,9 @@ class FileSink:
 
     keeps_notes = True
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, patience: float = 2.0) -> None:
+        """patience: seconds to wait for other replicas' turns."""
+        self._patience = patience
         self.name = f"file://{path}"
         self._path = path
 
@@ -49,13 +53,21 @@ class FileSink:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Raises SinkFailed if another replica is at it; it need not be waited for, the next round comes soon."""
+        """Raises SinkFailed if other replicas are at it all the time."""
         descriptor = os.open(self._path.with_name(f".{self._path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise SinkFailed("another replica is writing it at this moment") from None
+            self._lock(descriptor)
             yield
         finally:
             os.close(descriptor)
+
+    def _lock(self, descriptor: int) -> None:
+        until = time.monotonic() + self._patience
+        while True:
+            try:
+                return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                # Not waited for in the kernel, which would wait for ever.
+                if time.monotonic() >= until:
+                    raise SinkFailed("another replica is writing it all the time") from None
+                time.sleep(_PAUSE)
