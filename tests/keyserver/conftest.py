@@ -17,6 +17,7 @@ from administrator import take_guard_away
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from postgresql_server import postgresql_programs, running_postgresql
+from publishing_world import file, publisher_of, seconds, witnesses  # noqa: F401 - fixtures
 from secret_watch import Watch, leaks, watching
 from signed_proofs import fresh_proof, public_jwk
 from softhsm import softhsm_driver

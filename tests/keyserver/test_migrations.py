@@ -15,10 +15,12 @@ from keyserver.errors import SetupError, StoreUnavailable
 from keyserver.store import schema
 from keyserver.store.database import Database
 from keyserver.store.replay import remember_proof
-from keyserver.store.tables import Base, BucketRow, GrantRow, KekRow, LogRow, RepeatRow, TenantRow
+from keyserver.store.tables import Base, BucketRow, GrantRow, KekRow, LogRow, RepeatRow, TenantRow, WitnessedRow
 
 BEFORE_OPERATIONS = "0006"
 """The revision before the one that adds kept answers and buckets."""
+BEFORE_WITNESSES = "0007"
+"""The revision before the one that adds the witnessed checkpoint."""
 
 
 def tables(database: Database) -> set[str]:
@@ -106,13 +108,27 @@ def test_the_tables_of_kept_answers_and_of_buckets_come_and_go_with_rows_in_them
             assert session.execute(text("SELECT name FROM tenants")).scalars().all() == ["before"]
 
 
+def test_the_table_of_the_witnessed_checkpoint_comes_and_goes_with_a_row_in_it(empty_database: Database) -> None:
+    schema.upgrade(empty_database)
+    for _ in range(2):
+        with empty_database.writing() as session:
+            session.add(TenantRow(name=f"tenant {uuid4()}", created_at=1))
+            session.add(WitnessedRow(id=1, size=3, note="a note"))
+        schema.downgrade(empty_database, BEFORE_WITNESSES)
+        assert "audit_witnessed" not in tables(empty_database)
+        with empty_database.reading() as session:
+            assert session.execute(text("SELECT count(*) FROM tenants")).scalar_one()
+        schema.upgrade(empty_database)
+
+
 @pytest.mark.parametrize(
     "row",
     [
+        WitnessedRow(id=2, size=0, note=""),
         LogRow(id=2, origin="second log", public_key=b"k", size=0),
         KekRow(tenant="nobody", epoch=1, wrapped=b"w", created_at=0),
     ],
-    ids=["a second log", "a key of no tenant"],
+    ids=["a second witnessed checkpoint", "a second log", "a key of no tenant"],
 )
 def test_the_database_refuses_what_must_not_be(empty_database: Database, row: Base) -> None:
     schema.upgrade(empty_database)

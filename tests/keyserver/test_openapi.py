@@ -215,6 +215,10 @@ def provoked(world: Any, alice: Any, monkeypatch: pytest.MonkeyPatch) -> dict[tu
     state.admission.stopping = True
     found[503, "unavailable"] = alice.get("/v1/keys")
     state.admission.stopping = False
+    _, token = world.grant_token(alice, world.person("bob"), key.id)
+    world.ports.trust.doubt("test", "behind")
+    found[503, "log-in-doubt"] = alice.release(key.id, token)
+    world.ports.trust.settle("test")
 
     def broken(*_: object) -> None:
         raise RuntimeError

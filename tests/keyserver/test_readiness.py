@@ -16,7 +16,7 @@ from keyserver.service.readiness import Readiness, Word
 from keyserver.store import log
 from keyserver.store.tables import LogRow
 
-FINE = {"database": Word.OK, "root": Word.OK, "audit": Word.OK}
+FINE = {"database": Word.OK, "root": Word.OK, "audit": Word.OK, "witnesses": Word.OK}
 
 
 class Roots:
@@ -72,7 +72,7 @@ def test_a_server_that_can_work_says_so_to_anybody(world: Any) -> None:
     answer = world.client.get("/readyz")
     assert (answer.status_code, answer.json()) == (
         200,
-        {"status": "ready", "checks": {"database": "ok", "root": "ok", "audit": "ok"}},
+        {"status": "ready", "checks": {"database": "ok", "root": "ok", "audit": "ok", "witnesses": "ok"}},
     )
     assert world.client.get("/healthz").json() == {"status": "ok"}
 
@@ -164,7 +164,7 @@ def test_the_answer_tells_words_and_nothing_of_the_inside(world: Any, monkeypatc
     monkeypatch.setattr("keyserver.store.schema.is_current", broken)
     answer = world.client.get("/readyz")
     assert answer.status_code == 503
-    assert answer.json()["checks"] == {"database": "failed", "root": "ok", "audit": "ok"}
+    assert answer.json()["checks"] == {"database": "failed", "root": "ok", "audit": "ok", "witnesses": "ok"}
     assert "password" not in answer.text
 
 

@@ -64,7 +64,7 @@ def commits(database: Database) -> list[object]:
 
 def refused(ports: Ports, caller: Caller) -> str:
     try:
-        checkpoint.current_checkpoint(ports, caller)
+        checkpoint.shown_checkpoint(ports, caller)
     except KeyServerError as answer:
         return type(answer).__name__
     return "allowed"

@@ -67,3 +67,5 @@ SCOPES: Mapping[Action, frozenset[Scope]] = {
     Action.PROVE_LOG: frozenset({Scope.AUDIT_READ, Scope.KEYS_RELEASE}),
 }
 """Any one of the scopes is enough.  What is missing here is not for callers, but for the operator."""
+RELEASING: frozenset[Action] = frozenset({Action.RELEASE, Action.BREAK_GLASS})
+"""What lets a key out."""

@@ -21,7 +21,7 @@ from typer.exceptions import TyperException
 
 from faceseal.errors import FacesealError
 from faceseal.translog import VerifierKey
-from keyserver import audit, cli_backup, cli_logkeys, cli_settings, installation
+from keyserver import cli_backup, cli_logkeys, cli_settings, cli_witness, installation
 from keyserver.audit.export import export_lines, verify_export
 from keyserver.cli_database import database_app
 from keyserver.cli_options import Data, Tenant, read_settings
@@ -29,6 +29,7 @@ from keyserver.cli_policy import policy_app
 from keyserver.cli_webhook import webhook_app
 from keyserver.errors import KeyServerError, SetupError
 from keyserver.service import keks, keylife
+from keyserver.service.checkpoint import checkpoint_note
 from keyserver.store import queries
 from keyserver.tokens.claims import MAX_LIFETIME, TENANT_PATTERN, confirmation, parse_scopes
 
@@ -71,7 +72,9 @@ def serve(data: Data = None, host: str = "127.0.0.1", port: int = 8480) -> None:
     # Imported here: no other command needs the web framework.
     from keyserver import logs, metrics, serving, tracing
     from keyserver.app import create_app
+    from keyserver.service.publishing import LAST_PUSH_SECONDS, Publisher
     from keyserver.serving import Patience
+    from keyserver.sinks.opening import open_sinks
 
     settings = read_settings(data)
     logs.configure(settings.log_level)
@@ -84,11 +87,15 @@ def serve(data: Data = None, host: str = "127.0.0.1", port: int = 8480) -> None:
             ports = replace(ports, root=tracing.TracedRoot(ports.root))
         if settings.metrics_listen is not None:
             stack.callback(metrics.serve(settings.metrics_listen, ports.database))
+        publisher = Publisher(ports, open_sinks(settings, ports.trust.witnessing), settings.checkpoint_push_seconds)
+        publisher.begin()
         listening = stack.enter_context(serving.bind(host, port))
         address = f"[{host}]" if ":" in host else host
         line = f"keyserver listens on http://{address}:{listening.getsockname()[1]}"
         application = create_app(ports, settings.max_body_bytes, settings.max_batch_bytes, settings.limits)
         stack.callback(application.state.readiness.close)
+        stack.callback(publisher.stop, min(settings.shutdown_seconds, LAST_PUSH_SECONDS))
+        publisher.start()
         serving.run(
             application,
             listening,
@@ -101,6 +108,8 @@ def serve(data: Data = None, host: str = "127.0.0.1", port: int = 8480) -> None:
 app.command("settings")(cli_settings.settings)
 app.command("backup")(cli_backup.backup)
 app.command("restore")(cli_backup.restore)
+app.command("witness-init")(cli_witness.witness_init)
+app.command("witness")(cli_witness.witness)
 
 
 @app.command()
@@ -220,11 +229,19 @@ audit_app.command("retire-key")(cli_logkeys.audit_retire_key)
 
 
 @audit_app.command("checkpoint")
-def audit_checkpoint(data: Data = None) -> None:
+def audit_checkpoint(
+    data: Data = None,
+    witnessed: Annotated[
+        bool, typer.Option("--witnessed", help="The newest one that enough witnesses have cosigned.")
+    ] = False,
+) -> None:
     """Print the log's signed checkpoint, to be kept elsewhere (see KEYSERVER_CHECKPOINT_FILE)."""
     ports = installation.open_ports(read_settings(data))
     with ports.database.reading() as session:
-        typer.echo(ports.signer.sign(audit.current_checkpoint(session)), nl=False)
+        note = checkpoint_note(session, ports, witnessed)
+    if note is None:
+        raise SetupError("no checkpoint has been cosigned by enough witnesses yet")
+    typer.echo(note, nl=False)
 
 
 @audit_app.command("export")

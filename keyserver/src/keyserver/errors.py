@@ -59,6 +59,10 @@ class Unavailable(KeyServerError):
     """The server cannot answer now; nothing was released."""
 
 
+class LogInDoubt(Unavailable):
+    """The audit log may not be the one that was published, or lacks witnesses: no key is released."""
+
+
 class StoreUnavailable(Unavailable):
     """The database refused or did not answer, so nothing was written."""
 

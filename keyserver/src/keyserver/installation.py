@@ -30,9 +30,11 @@ from keyserver.keywrap import Root, RootKind
 from keyserver.roots import open_root, settings_of_root
 from keyserver.secretfile import SECRET_BYTES, create_secret, read_secret
 from keyserver.service import keks, logcheck
+from keyserver.service.logtrust import LogTrust
 from keyserver.service.pages import Cursors
 from keyserver.service.ports import Ports
 from keyserver.settings import NAME, Settings
+from keyserver.sinks.opening import witnessing_of
 from keyserver.store import log, queries, schema
 from keyserver.store.database import Database
 from keyserver.store.tables import KekRow, TenantRow
@@ -119,6 +121,7 @@ def open_ports(settings: Settings, clock: Callable[[], int] | None = None, *, lo
         cursors=Cursors(log_keys.cursor_secret()),
         destruction_wait=settings.destruction_wait_seconds,
         on_break_glass=lambda _tenant: metrics.count_break_glass(),
+        trust=LogTrust(witnessing_of(settings)),
     )
 
 

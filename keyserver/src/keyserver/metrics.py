@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterable
 from wsgiref.simple_server import WSGIServer
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, start_http_server
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -39,6 +39,16 @@ _limited = Counter("keyserver_rate_limited", "Requests over a limit.", ["limit",
 _refused = Counter("keyserver_refused_busy", "Requests that found no place, or no time.", ["why"], registry=REGISTRY)
 _replayed = Counter("keyserver_replayed", "Answers given again to the same Idempotency-Key.", registry=REGISTRY)
 _unauthenticated = Counter("keyserver_authentication_failures", "Tokens that did not count.", registry=REGISTRY)
+_in_doubt = Gauge("keyserver_log_in_doubt", "1 while no key is released for doubts.", registry=REGISTRY)
+_stopped = Counter("keyserver_releases_stopped", "Releases refused while the log was in doubt.", registry=REGISTRY)
+_witnessed = Gauge("keyserver_witnessed_entries", "Entries that witnesses have cosigned.", registry=REGISTRY)
+_pushed_entries = Gauge(
+    "keyserver_sink_entries", "Entries of the newest checkpoint that the sink has.", ["sink"], registry=REGISTRY
+)
+_pushed_at = Gauge(
+    "keyserver_sink_timestamp_seconds", "When the sink last took or confirmed one.", ["sink"], registry=REGISTRY
+)
+_push_failures = Counter("keyserver_sink_failures", "Pushes that came to nothing.", ["sink"], registry=REGISTRY)
 
 
 def observe_request(method: str, route: str | None, status: int, seconds: float) -> None:
@@ -91,6 +101,32 @@ def count_replayed() -> None:
 def count_unauthenticated() -> None:
     """A request whose token did not count."""
     _unauthenticated.inc()
+
+
+def set_log_in_doubt(doubted: bool) -> None:
+    """Whether releases are stopped because the log may not be the one that was published."""
+    _in_doubt.set(int(doubted))
+
+
+def count_stopped_release() -> None:
+    """A transaction of releases that was refused while the log was in doubt, or lacked witnesses."""
+    _stopped.inc()
+
+
+def set_witnessed(size: int) -> None:
+    """A checkpoint of so many entries was cosigned by enough witnesses."""
+    _witnessed.set(size)
+
+
+def set_pushed(sink: str, size: int, at: float) -> None:
+    """A sink took, or confirmed that it has, a checkpoint of so many entries (seconds since 1970)."""
+    _pushed_entries.labels(sink).set(size)
+    _pushed_at.labels(sink).set(at)
+
+
+def count_push_failure(sink: str) -> None:
+    """A checkpoint that a sink did not take."""
+    _push_failures.labels(sink).inc()
 
 
 class InstallationCollector(Collector):

@@ -25,6 +25,7 @@ from keyserver.errors import (
     Conflict,
     KeyReused,
     KeyServerError,
+    LogInDoubt,
     NotFound,
     ProofNeeded,
     RequestInvalid,
@@ -50,6 +51,7 @@ KINDS: dict[type[KeyServerError], tuple[int, str, str]] = {
     KeyReused: (422, "idempotency-key-reused", "The Idempotency-Key was used for another request"),
     StillRunning: (409, "in-progress", "The same request is still being worked on"),
     TooMany: (429, "too-many-requests", "Too many requests"),
+    LogInDoubt: (503, "log-in-doubt", "No key is released while the audit log is in doubt"),
     Unavailable: (503, "unavailable", "The server cannot answer now"),
 }
 _TELLS_DETAIL = (NotFound, Conflict, RequestInvalid, TooMany)

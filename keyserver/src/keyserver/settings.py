@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from keyserver.keywrap.root import RootKind
 from keyserver.limits import Limits
 from keyserver.rates import Rates, parse_rates
+from keyserver.sinks.addresses import check_address
 from keyserver.store.database import Pool
 from keyserver.tokens.targeturl import normalized_url
 
@@ -96,6 +97,16 @@ class Settings(BaseSettings):
     """How long requests in progress may take to end after SIGTERM."""
     checkpoint_file: Path | None = None
     """A checkpoint of the audit log that was kept elsewhere; the server does not start behind it."""
+    checkpoint_sinks: tuple[Annotated[str, AfterValidator(check_address)], ...] = Field((), max_length=20)
+    """JSON list of where checkpoints are pushed to, and compared with: file:///, s3:// and witnesses' https:// URLs."""
+    checkpoint_witnesses: tuple[str, ...] = Field((), max_length=12)
+    """JSON list of the verifier keys of the witnesses whose cosignatures count."""
+    checkpoint_quorum: int = Field(1, ge=1, le=12)
+    """How many of them must have cosigned a checkpoint."""
+    checkpoint_push_seconds: float = Field(5, ge=0.1, le=3600)
+    """Between two looks at the log, which is pushed if it has grown."""
+    checkpoint_unwitnessed_seconds: int | None = Field(None, ge=10, le=30 * 86400)
+    """For how long an entry may lack witnesses before no key is released any more; None: for ever."""
     client_rates: RatesSetting = parse_rates("create=50,release=100,read=100,other=50")
     """What one client may do in a second on average, by kind; ten seconds' worth at once; 0: no limit."""
     tenant_rates: RatesSetting = parse_rates("create=500,release=1000,read=1000,other=500")

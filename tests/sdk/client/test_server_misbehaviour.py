@@ -10,6 +10,7 @@ import pytest
 
 from faceseal import wire
 from faceseal.client import KeyServer
+from faceseal.client.refusal import refusal
 from faceseal.errors import (
     AccessDenied,
     KeySourceError,
@@ -258,6 +259,14 @@ def test_each_refusal_becomes_its_own_error(peer, server, http, status, error):
     with pytest.raises(KeySourceError) as caught:
         server.info(KEY)
     assert type(caught.value) is error
+
+
+def test_a_log_in_doubt_is_told_from_a_server_that_is_busy():
+    document = wire.Problem(type=wire.PROBLEM_BASE + "log-in-doubt", title="t", status=503).model_dump_json().encode()
+    error = refusal("https://keys.example", 503, "application/problem+json", document)
+    assert isinstance(error, ServerUnavailable)
+    assert "audit log is in doubt" in str(error)
+    assert "audit log" not in str(refusal("https://keys.example", 503, "text/html", b"<html>"))
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 409, 500])

@@ -73,6 +73,8 @@ def _describe(operation: Document) -> None:
     details = {"conflict": CONFLICTS[name]} if name in CONFLICTS else {}
     if any(parameter["name"] == "grant_id" for parameter in operation.get("parameters", [])):
         details["not-found"] = "there is no such grant"
+    if name == "get_checkpoint":
+        details["not-found"] = "no checkpoint has been cosigned by enough witnesses"
     marked = operation["responses"]
     succeeded = {status: response for status, response in marked.items() if MARK not in response}
     for status, response in succeeded.items():

@@ -91,6 +91,12 @@ PROBLEMS: Sequence[ProblemKind] = (
         "The server cannot answer now. What took too long may still take effect: send the request again after "
         "`Retry-After`, with the same `Idempotency-Key`.",
     ),
+    ProblemKind(
+        "log-in-doubt",
+        503,
+        "The audit log is not the one that was published before, or lacks its witnesses: no key is released until "
+        "the operator has looked into it. Nothing has happened.",
+    ),
 )
 _BY_STATUS_AND_KIND = {(each.status, each.kind): each for each in PROBLEMS}
 

@@ -205,6 +205,7 @@ PARAMETERS: Mapping[str, object] = {
     "limit": 20,
     "old_size": 1000,
     "size": 1208,
+    "witnessed": False,
 }
 """By name, in path or query."""
 CONFLICTS: Mapping[str, str] = {

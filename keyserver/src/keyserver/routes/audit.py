@@ -14,10 +14,14 @@ from keyserver.service import checkpoint
 router = authenticated_router("/v1/audit", "audit")
 
 
-@router.get("/checkpoint", summary="The audit log's signed checkpoint", **documentation(Action.READ_AUDIT))
-def get_checkpoint(ports: WithPorts, caller: WithCaller) -> Checkpoint:
-    """Size and root of the log, signed."""
-    return checkpoint.current_checkpoint(ports, caller)
+@router.get("/checkpoint", summary="The audit log's signed checkpoint", **documentation(Action.READ_AUDIT, 404, 422))
+def get_checkpoint(ports: WithPorts, caller: WithCaller, witnessed: bool = False) -> Checkpoint:
+    """Size and root of the log, signed by the log, and by the witnesses that have cosigned this very checkpoint.
+
+    With `witnessed`, the newest checkpoint that enough witnesses have cosigned, which is some seconds old; 404 if
+    there is none.
+    """
+    return checkpoint.shown_checkpoint(ports, caller, witnessed)
 
 
 @router.get("/consistency", summary="Proof that the log continues", **documentation(Action.PROVE_LOG, 422))

@@ -13,7 +13,7 @@ from fastapi.security import HTTPBearer
 from fastapi.security.http import HTTPBase
 
 from keyserver import problems
-from keyserver.actions import SCOPES, Action
+from keyserver.actions import RELEASING, SCOPES, Action
 from keyserver.errors import Unauthenticated
 from keyserver.openapi.headers import REQUEST_ID, proof_header
 from keyserver.policy import Caller
@@ -108,10 +108,13 @@ def authenticated_router(prefix: str, tag: str) -> APIRouter:
 def documentation(action: Action, *statuses: int, proven: bool = False) -> dict[str, Any]:
     """OpenAPI's words on an action: which scopes it takes, whether it needs a proof, and how it can fail."""
     scopes = [scope.value for scope in sorted(SCOPES[action])]
+    responses = problems.documented(401, 403, *statuses, 429, 500, 503)
+    if action in RELEASING:
+        responses[503]["x-problems"].append("log-in-doubt")
     return {
         "description": f"Scope: {' or '.join(f'`{scope}`' for scope in scopes)}.",
         "dependencies": [*(Security(scheme, scopes=scopes) for scheme in _DOCUMENTED_SCHEMES), Depends(Acts(action))],
-        "responses": problems.documented(401, 403, *statuses, 429, 500, 503),
+        "responses": responses,
         "openapi_extra": {"parameters": [proof_header(required=proven), REQUEST_ID]},
     }
 

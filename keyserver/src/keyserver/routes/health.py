@@ -51,12 +51,12 @@ def ready(
     readiness: Annotated[Readiness, Depends(_readiness)],
     stopping: Annotated[bool, Depends(_stopping)],
 ) -> Ready:
-    """Checks the database, the root and the audit log, at most once a second."""
+    """Checks the database, the root, the audit log and what its witnesses have said, at most once a second."""
     if stopping:
         response.status_code = 503
         return Ready(status="stopping")
     checks = readiness.check()
-    if any(word is not Word.OK for word in checks.values()):
+    if any(word not in (Word.OK, Word.LATE) for word in checks.values()):
         response.status_code = 503
         return Ready(status="not_ready", checks=dict(checks))
     return Ready(status="ready", checks=dict(checks))

@@ -46,11 +46,13 @@ def break_glass(
 
     Raises ProofNeeded without a proof of the client's key, AccessDenied whatever the reason,
     NotFound if the key is not the tenant's, RequestInvalid for an unusable recipient,
-    Unavailable; with `once`, KeyReused and StillRunning.  If the release fails after the grant
+    Unavailable, LogInDoubt; with `once`, KeyReused and StillRunning.  If the release fails after the grant
     was made, the grant stays in force for `BREAK_GLASS_SECONDS`.
     """
     ports = releases.ports
     attempt = Attempt(ports, caller, Action.BREAK_GLASS, ports.clock(), key_id)
+    # Before the grant, and the alarm: the release would fail.
+    ports.trust.require(attempt.now)
     before = _made_before(attempt, once)
     grant, token = before or _make_grant(attempt, request, once)
     # The proof that made the grant releases under it as well; one that found it made has not counted yet.

@@ -48,10 +48,19 @@ def require_continues(session: Session, note: str, key: VerifierKey) -> None:
         raise SetupError("the checkpoint that was kept is not signed by this log's key") from None
     now = audit.current_checkpoint(session)
     if now.size < kept.size:
-        sizes = f"the audit log has {now.size} entries, and the checkpoint that was kept {kept.size}"
-        raise SetupError(f"{sizes}: it is behind; {_RESTORE}")
+        raise SetupError(behind(kept.size, now.size))
     if audit.root_of(session, kept.size) != kept.root:
-        raise SetupError("the audit log was rewritten since the checkpoint that was kept was signed")
+        raise SetupError(rewritten(kept.size))
+
+
+def behind(kept: int, size: int) -> str:
+    """What is said of a log of `size` entries when a checkpoint of more was kept."""
+    return f"the audit log has {size} entries, and the checkpoint that was kept {kept}: it is behind; {_RESTORE}"
+
+
+def rewritten(kept: int) -> str:
+    """What is said of a log that does not continue a checkpoint that was kept."""
+    return f"the audit log was rewritten since the checkpoint that was kept, of {kept} entries, was signed"
 
 
 def _known(session: Session) -> bool:

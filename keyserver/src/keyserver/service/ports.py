@@ -8,6 +8,7 @@ from uuid import UUID
 
 from keyserver.audit.logkeys import LogKeys
 from keyserver.keywrap import Random, Root
+from keyserver.service.logtrust import LogTrust
 from keyserver.service.pages import Cursors
 from keyserver.service.refusals import Refusals
 from keyserver.store.database import Database
@@ -37,3 +38,5 @@ class Ports:
     on_break_glass: Callable[[str], None] = lambda _tenant: None
     """Called with the tenant whenever somebody has broken the glass, for whoever counts."""
     refusals: Refusals = field(default_factory=Refusals)
+    trust: LogTrust = field(default_factory=LogTrust)
+    """Whether the log may be released from."""

@@ -2,7 +2,9 @@
 
 - `database`: it answers, and has the schema of this program;
 - `root`: it wraps a key and opens it again;
-- `audit`: the log could be appended to, and is not behind what this replica has seen of it.
+- `audit`: the log could be appended to, and is not behind what this replica has seen of it;
+- `witnesses`: nobody outside holds a checkpoint that the log does not continue (else `failed`),
+  and its newest entries have not been without witnesses for too long (else `late`).
 """
 
 from __future__ import annotations
@@ -30,6 +32,8 @@ class Word(StrEnum):
     OK = "ok"
     FAILED = "failed"
     TIMEOUT = "timeout"
+    LATE = "late"
+    """Everything can be done here but releasing keys."""
 
 
 class Readiness:
@@ -60,7 +64,7 @@ class Readiness:
         """By the check's name, how it ended; blocks for `limit` seconds at most, in whatever state the parts are."""
         with self._lock:
             if self._clock() - self._found_at >= self._keep:
-                self._found = self._run()
+                self._found = {**self._run(), "witnesses": self._witnesses()}
                 self._found_at = self._clock()
             return self._found
 
@@ -75,6 +79,13 @@ class Readiness:
                 self._running[name] = self._threads.submit(_checked, name, check)
         wait([self._running[name] for name in self._checks if name not in hanging], self._limit)
         return {name: Word.TIMEOUT if name in hanging else _word(self._running[name]) for name in self._checks}
+
+    def _witnesses(self) -> Word:
+        # Known without asking anybody: see `publishing`.
+        trust = self._ports.trust
+        if trust.doubts():
+            return Word.FAILED
+        return Word.LATE if trust.late(self._ports.clock()) else Word.OK
 
     def _database(self) -> bool:
         return schema.is_current(self._ports.database)

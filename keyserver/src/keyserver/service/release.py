@@ -110,7 +110,7 @@ class Releases:
 
         Raises AccessDenied whatever the reason, NotFound if the key is not the tenant's,
         ProofNeeded if the request came without a proof, RequestInvalid for an unusable recipient,
-        Unavailable if nothing could be recorded; with `once`, KeyReused and StillRunning.
+        Unavailable if nothing could be recorded, LogInDoubt if it may not be; with `once`, KeyReused and StillRunning.
         """
         asked = self._asked(caller, key_id, request, once)
         refusal = unheard(asked.attempt)
@@ -142,6 +142,8 @@ class Releases:
 
     def _release_all(self, asked: Sequence[Asked]) -> list[Released | Refused | Broken | KeyServerError]:
         now = self.ports.clock()
+        # Before anything is written: what is in doubt must not be made longer either.
+        self.ports.trust.require(now)
         with span("decide", action=Action.RELEASE.value, count=len(asked)), self.ports.database.writing() as session:
             unused = remember_proofs(session, [(one.proof.jkt, one.proof.jti) for one in asked], now)
             known = known_of(session, [one.once for one in asked], now)
@@ -164,6 +166,8 @@ class Releases:
                 # A receipt that could not be signed would cost its client a use.
                 self.ports.signer.require_one(head)
             continuing = _continuing(session, asked, proofs)
+            for checkpoint in {new.checkpoint for new in appended if new is not None}:
+                self.ports.trust.require_grown(checkpoint.size)
             kept = zip(asked, outcomes, appended, strict=True)
             idempotency.add(session, [row for each in kept for row in _kept(*each, now)], now)
         # Committed: from here on the releases are on record, and the keys may leave.

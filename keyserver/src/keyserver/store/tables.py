@@ -285,6 +285,18 @@ class NodeRow(Base):
     hash: Mapped[bytes] = mapped_column(LargeBinary)
 
 
+class WitnessedRow(Base):
+    """The newest checkpoint that enough witnesses have cosigned: at most one row, for all replicas."""
+
+    __tablename__ = "audit_witnessed"
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    size: Mapped[int] = mapped_column(BigInteger)
+    note: Mapped[str] = mapped_column(Text)
+    """Signed by the log and the witnesses."""
+
+
 class ProofRow(Base):
     """A DPoP proof that was used.  After `expires_at` its time is over anyway, and the row may go."""
 

@@ -28,6 +28,12 @@ def refusal(url: str, status: int, media_type: str, body: bytes, challenge: str 
     status 404 means that something else listens at `url`.
     """
     if status in _BUSY:
+        doubted = _problem(status, media_type, body)
+        if doubted is not None and doubted.type == wire.PROBLEM_BASE + "log-in-doubt":
+            return ServerUnavailable(
+                f"the key server at {url} releases no key now: its audit log is in doubt, or lacks its witnesses; "
+                "tell its operator"
+            )
         return ServerUnavailable(f"the key server at {url} cannot serve now (HTTP {status}); try again later")
     if 300 <= status < 400:
         return ServerMisbehaved(f"the key server at {url} redirects elsewhere; give the URL that it really has")

@@ -1,0 +1,105 @@
+"""Whether this replica may release: whether its log continues all that has been published of it.
+
+Doubts come from whoever keeps checkpoints outside of the database (`publishing`), and from
+this replica's own memory of the log.  A doubt lasts until its source sees the log continue
+what it holds: a database that was put back by mistake, and then put right, releases again by
+itself, and a log that went on from an older copy never does.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from faceseal.cosignature import WitnessKey
+from keyserver import metrics
+from keyserver.errors import LogInDoubt
+
+MEMORY = "this replica"
+"""The source of doubts that nobody outside has raised."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Witnessing:
+    """Whose cosignatures count, how many of them a checkpoint takes, and how long one may lack them."""
+
+    keys: tuple[WitnessKey, ...] = ()
+    quorum: int = 1
+    unwitnessed_seconds: int | None = None
+    """From the first entry that no witnessed checkpoint covers, to the end of releases; None: no end."""
+
+
+class LogTrust:
+    """What one replica knows.  Its methods may be called by any thread, and never wait."""
+
+    def __init__(self, witnessing: Witnessing | None = None) -> None:
+        self.witnessing = witnessing or Witnessing()
+        self._lock = threading.Lock()
+        self._doubts: dict[str, str] = {}
+        self._size = 0
+        self._until: int | None = None
+
+    def require(self, now: int) -> None:
+        """Goes on if keys may be released at this time (seconds since 1970).  Raises LogInDoubt."""
+        with self._lock:
+            doubts, late = [*self._doubts], self._late(now)
+        if doubts or late:
+            metrics.count_stopped_release()
+            raise LogInDoubt(f"doubted by {', '.join(doubts)}" if doubts else "too long without witnesses")
+
+    def require_grown(self, size: int) -> None:
+        """Goes on if a log that has just been appended to may have this size.  Raises LogInDoubt.
+
+        In the very transaction of a release: a database that was put back is noticed before
+        the next look at it.
+        """
+        with self._lock:
+            known = self._size
+        if size <= known:
+            self.doubt(MEMORY, f"the log was appended to and has {size} entries, and had {known} before")
+            metrics.count_stopped_release()
+            raise LogInDoubt(f"doubted by {MEMORY}")
+
+    def known(self, size: int) -> None:
+        """The log was seen with so many entries, committed, and continued what was known of it."""
+        with self._lock:
+            self._size = max(self._size, size)
+
+    def doubt(self, source: str, why: str) -> None:
+        """Stop releases.  Says so once for each new reason, as loudly as a log can."""
+        with self._lock:
+            is_new = self._doubts.get(source) != why
+            self._doubts[source] = why
+        metrics.set_log_in_doubt(True)
+        if is_new:
+            _log.critical("NO KEY IS RELEASED: the audit log is doubted by %s: %s", source, why)
+
+    def settle(self, source: str) -> None:
+        """The source has no doubt any more."""
+        with self._lock:
+            was = self._doubts.pop(source, None)
+            none_left = not self._doubts
+        if was is not None:
+            metrics.set_log_in_doubt(not none_left)
+            _log.warning("the audit log is no longer doubted by %s", source)
+
+    def doubts(self) -> Mapping[str, str]:
+        """By their source, why."""
+        with self._lock:
+            return dict(self._doubts)
+
+    def witnessed_until(self, until: int | None) -> None:
+        """Releases end at this time, unless it is moved on before; None: they do not."""
+        with self._lock:
+            self._until = until
+
+    def late(self, now: int) -> bool:
+        """Whether the log has gone on for too long without enough witnesses."""
+        with self._lock:
+            return self._late(now)
+
+    def _late(self, now: int) -> bool:
+        return self._until is not None and now > self._until
