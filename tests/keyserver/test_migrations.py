@@ -58,6 +58,7 @@ def test_the_migrated_schema_has_every_check_and_name_that_the_tables_have(empty
             declared = {str(constraint.name) for constraint in table.constraints}
             migrated = {check["name"] for check in found.get_check_constraints(name)}
             migrated |= {key["name"] for key in found.get_foreign_keys(name)}
+            migrated |= {unique["name"] for unique in found.get_unique_constraints(name)}
             migrated |= {found.get_pk_constraint(name)["name"]}
             assert migrated == declared
 

@@ -41,6 +41,8 @@ class Action(StrEnum):
     ADD_WEBHOOK = "webhook.add"
     REMOVE_WEBHOOK = "webhook.remove"
     READ_AUDIT = "audit.read"
+    SEARCH_AUDIT = "audit.search"
+    ERASE_SUBJECT = "subject.erase"
 
 
 SCOPES: Mapping[Action, frozenset[Scope]] = {
@@ -60,5 +62,6 @@ SCOPES: Mapping[Action, frozenset[Scope]] = {
     Action.BREAK_GLASS: frozenset({Scope.KEYS_RELEASE}),
     Action.READ_POLICY: frozenset({Scope.KEYS_ADMIN}),
     Action.READ_AUDIT: frozenset({Scope.AUDIT_READ}),
+    Action.SEARCH_AUDIT: frozenset({Scope.AUDIT_READ}),
 }
 """Any one of the scopes is enough.  What is missing here is not for callers, but for the operator."""

@@ -21,7 +21,7 @@ from typer.exceptions import TyperException
 
 from faceseal.errors import FacesealError
 from faceseal.translog import VerifierKey
-from keyserver import audit, cli_backup, cli_settings, installation
+from keyserver import audit, cli_auditing, cli_backup, cli_settings, installation
 from keyserver.audit.export import export_lines, verify_export
 from keyserver.cli_options import Data, Tenant, read_settings
 from keyserver.cli_policy import policy_app
@@ -34,6 +34,7 @@ from keyserver.tokens.claims import MAX_LIFETIME, TENANT_PATTERN, confirmation, 
 app = typer.Typer(help="The faceseal key server.", add_completion=False, pretty_exceptions_enable=False)
 audit_app = typer.Typer(help="The audit log.")
 app.add_typer(audit_app, name="audit")
+cli_auditing.add_commands(audit_app)
 issuer_app = typer.Typer(help="The built-in issuer of tokens.")
 app.add_typer(issuer_app, name="issuer")
 

@@ -28,7 +28,7 @@ from keyserver.ids import RANDOM_BYTES, uuid7
 from keyserver.keywrap import Root, RootKind
 from keyserver.roots import open_root, settings_of_root
 from keyserver.secretfile import SECRET_BYTES, create_secret, read_secret
-from keyserver.service import keks, logcheck
+from keyserver.service import keks, logcheck, people
 from keyserver.service.pages import Cursors
 from keyserver.service.ports import Ports
 from keyserver.settings import NAME, Settings
@@ -73,6 +73,7 @@ def initialise(settings: Settings, tenant: str, now: int) -> Ports:
         if not started:
             start(session, f"{NAME}/{os.urandom(4).hex()}", log_key.public_key().public_bytes_raw())
             audit.append(session, Entry(at=now, action=Action.START_LOG, outcome=Outcome.ALLOWED, actor=OPERATOR))
+        people.ensure_reader(session, root)
         if not queries.tenant_exists(session, tenant):
             _add_tenant(session, root, tenant, now)
     database.close()
@@ -96,6 +97,8 @@ def open_ports(settings: Settings, clock: Callable[[], int] | None = None) -> Po
         head = log.head(session)
         if head is None:
             raise SetupError("the database holds no audit log; run: keyserver init")
+        if head.reader_public is None:
+            raise SetupError("the audit log has no key to read what it says of people; run: keyserver init")
         if head.public_key != log_key.public_key().public_bytes_raw():
             raise SetupError(f"{settings.log_key_file} is not the key that this log was started with")
         logcheck.require_whole(session)
@@ -215,6 +218,13 @@ def _check_root(session: Session, root: Root, settings: Settings) -> None:
                 f"{_root_name(settings)} does not open the key of tenant {row.tenant}, epoch {row.epoch}: "
                 "it is another root, or the database was altered"
             ) from None
+    try:
+        people.require_reader(session, root)
+    except WrapBroken:
+        raise SetupError(
+            f"{_root_name(settings)} does not open the key of the audit log's reader: "
+            "it is another root, or the database was altered"
+        ) from None
 
 
 def check_root(session: Session, root: Root, settings: Settings) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from faceseal.wire import Checkpoint
+from typing import Annotated
+
+from fastapi import Query
+
+from faceseal.wire import AuditPage, Checkpoint, PhotoHistory, SearchAudit, SearchPhoto
 from keyserver.actions import Action
 from keyserver.routes.authentication import WithCaller, WithPorts, authenticated_router, documentation
-from keyserver.service import checkpoint
+from keyserver.service import audit_search, checkpoint
 
 router = authenticated_router("/v1/audit", "audit")
 
@@ -14,3 +18,15 @@ router = authenticated_router("/v1/audit", "audit")
 def get_checkpoint(ports: WithPorts, caller: WithCaller) -> Checkpoint:
     """Size and root of the log, signed."""
     return checkpoint.current_checkpoint(ports, caller)
+
+
+@router.get("/entries", summary="Search the audit log", **documentation(Action.SEARCH_AUDIT, 422))
+def search_audit(ports: WithPorts, caller: WithCaller, search: Annotated[SearchAudit, Query()]) -> AuditPage:
+    """The tenant's entries, a page of them, newest first; the search itself is on record."""
+    return audit_search.search_audit(ports, caller, search)
+
+
+@router.get("/photo", summary="Who has seen this photo?", **documentation(Action.SEARCH_AUDIT, 422))
+def photo_history(ports: WithPorts, caller: WithCaller, search: Annotated[SearchPhoto, Query()]) -> PhotoHistory:
+    """Requests, approvals, releases and refusals of the photo's keys, newest first; the search itself is on record."""
+    return audit_search.photo_history(ports, caller, search)

@@ -10,6 +10,8 @@ from faceseal.client.parse import strict_json
 from faceseal.errors import TransparencyError
 
 RELEASE_EVENT = "release.allowed"
+VERSIONS = (1, 2)
+"""Of entries.  Since the second, what is personal is sealed, which leaves all that is compared here in the clear."""
 
 
 def verify_receipt(
@@ -40,8 +42,9 @@ def receipt_matches(leaf: bytes, index: int, key_id: UUID, grant_id: UUID, recip
         canonical = json.dumps(entry, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
     except (ValueError, RecursionError):
         return False
+    if not isinstance(entry, dict) or entry.get("version") not in VERSIONS:
+        return False
     expected = {
-        "version": 1,
         "index": index,
         "event": RELEASE_EVENT,
         "key": str(key_id),
@@ -49,7 +52,7 @@ def receipt_matches(leaf: bytes, index: int, key_id: UUID, grant_id: UUID, recip
         "recipient": wire.encode_base64url(recipient),
     }
     # Sorting by code point and RFC 8785's by UTF-16 unit agree on the log's member names, which are ASCII.
-    return canonical == leaf and isinstance(entry, dict) and expected.items() <= entry.items()
+    return canonical == leaf and expected.items() <= entry.items()
 
 
 def verify_continues(older: translog.Checkpoint | None, newer: translog.Checkpoint) -> None:

@@ -8,6 +8,15 @@ Rules that hold for every model here:
 """
 
 from faceseal.wire.audit import Checkpoint
+from faceseal.wire.auditsearch import (
+    AuditEntry,
+    AuditOutcome,
+    AuditPage,
+    PersonalData,
+    PhotoHistory,
+    SearchAudit,
+    SearchPhoto,
+)
 from faceseal.wire.fields import (
     AS_BASE64URL,
     MAX_KEYS_IN_GRANT,
@@ -69,6 +78,9 @@ __all__ = [
     "PROBLEM_BASE",
     "AnyPurpose",
     "Approval",
+    "AuditEntry",
+    "AuditOutcome",
+    "AuditPage",
     "BindKey",
     "BreakGlass",
     "Checkpoint",
@@ -96,6 +108,8 @@ __all__ = [
     "Message",
     "NewKey",
     "PerceptualHash",
+    "PersonalData",
+    "PhotoHistory",
     "PolicyInfo",
     "Problem",
     "PublicKey",
@@ -108,7 +122,9 @@ __all__ = [
     "Scope",
     "SealedBatch",
     "SealedKeys",
+    "SearchAudit",
     "SearchKeys",
+    "SearchPhoto",
     "ShortText",
     "Thumbprint",
     "Timestamp",
