@@ -77,7 +77,7 @@ class AuditEntry(Message):
     uses_left: int | None = None
     about: Identifier | None = None
     """Pseudonym of somebody else whom the entry is about."""
-    reason: Annotated[str, StringConstraints(max_length=400)] | None = None
+    reason: Annotated[str, StringConstraints(max_length=400, pattern=jsonschema.VISIBLE_PATTERN)] | None = None
     """Why it was denied, or failed."""
 
 
