@@ -14,8 +14,8 @@ from faceseal.translog import RightEdge, leaf_hash, verify_consistency, verify_i
 from keyserver import audit
 from keyserver.actions import Action
 from keyserver.audit import Entry, Outcome
-from keyserver.audit.entry import hide
 from keyserver.audit.export import export_lines, verify_export
+from keyserver.audit.hiding import hide
 from keyserver.audit.personal import Subject, new_key
 
 ENTRY = Entry(at=1_800_000_000, action=Action.RELEASE, outcome=Outcome.ALLOWED, actor="Zoë \u2028 \U0001f600")

@@ -19,8 +19,9 @@ from faceseal.wire import decode_base64url, encode_base64url
 from keyserver import audit, cli, installation
 from keyserver.actions import Action
 from keyserver.audit import Entry, Outcome, personal
-from keyserver.audit.entry import OPERATOR, hide
+from keyserver.audit.entry import OPERATOR
 from keyserver.audit.export import export_lines, verify_export
+from keyserver.audit.hiding import ContentKeys, hide
 from keyserver.audit.personal import Binding, Subject
 from keyserver.errors import NotFound, SetupError, WrapBroken
 from keyserver.keywrap import FileRoot
@@ -81,12 +82,30 @@ def test_what_is_said_again_in_one_transaction_is_sealed_once_and_its_length_tel
         return Entry(at=1, action=Action.CREATE_KEY, outcome=Outcome.ALLOWED, actor=actor, tenant="t", key_id=uuid4())
 
     subject = Subject(uuid4(), personal.new_key()[1])
-    everybody = {("t", name): subject for name in ("al", "a much longer name", "x")}
+    everybody = {("t", name): replace(subject, id=uuid4()) for name in ("al", "a much longer name", "x")}
     one, again, other, short = hide([entry("al"), entry("al"), entry("a much longer name"), entry("x")], everybody)
     assert one is again
     sealed = [hidden.sealed for hidden in (one, other, short) if hidden is not None]
     assert len(set(sealed)) == 3
     assert len({len(each) for each in sealed}) == 1
+
+
+def test_a_content_key_is_used_for_a_while_and_for_one_person() -> None:
+    now = [0.0]
+    keys = ContentKeys(lambda: now[0], seconds=60, capacity=3)
+    people = [Subject(uuid4(), personal.new_key()[1]) for _ in range(4)]
+    first = keys.of("t", people[0])
+    assert keys.of("t", people[0]) is first
+    assert keys.of("t", people[1]) is not first
+    assert keys.of("other", people[0]) is not first
+    keys.of("t", people[2])
+    assert keys.of("t", people[0]) is not first
+    again = keys.of("t", people[0])
+    now[0] = 59.9
+    assert keys.of("t", people[0]) is again
+    now[0] = 60.0
+    assert keys.of("t", people[0]) is not again
+    assert first.key.hex() not in repr(first)
 
 
 @pytest.mark.parametrize(
@@ -103,15 +122,18 @@ def test_what_is_said_again_in_one_transaction_is_sealed_once_and_its_length_tel
 )
 def test_sealed_fields_open_in_their_own_place_alone(change: Any) -> None:
     private, public = personal.new_key()
-    sealed = personal.seal_fields(b'{"actor":"alice"}', public, BINDING)
+    content_key = personal.new_content_key(BINDING.tenant, Subject(BINDING.subject, public))
+    sealed = personal.seal_fields(b'{"actor":"alice"}', content_key, BINDING)
     assert personal.open_fields(sealed, private, BINDING) == {"actor": "alice"}
     for wrong in (replace(BINDING, **change), BINDING):
         with pytest.raises(WrapBroken):
             personal.open_fields(sealed, private if wrong is not BINDING else personal.new_key()[0], wrong)
-    with pytest.raises(WrapBroken):
-        personal.open_fields(sealed[:-1] + bytes([sealed[-1] ^ 1]), private, BINDING)
-    with pytest.raises(WrapBroken):
-        personal.open_fields(b"", private, BINDING)
+    for place in (0, 40, 85, len(sealed) - 1):
+        with pytest.raises(WrapBroken):
+            personal.open_fields(sealed[:place] + bytes([sealed[place] ^ 1]) + sealed[place + 1 :], private, BINDING)
+    for length in (0, 50, 80, 92, len(sealed) - 1):
+        with pytest.raises(WrapBroken):
+            personal.open_fields(sealed[:length], private, BINDING)
 
 
 def test_a_persons_key_opens_for_their_tenant_and_pseudonym_alone() -> None:

@@ -18,7 +18,8 @@ from sqlalchemy.orm import Session
 
 from faceseal.translog import Checkpoint, VerifierKey, leaf_hash, sign_checkpoint
 from keyserver.audit import indexing, tree
-from keyserver.audit.entry import Entry, hide
+from keyserver.audit.entry import Entry
+from keyserver.audit.hiding import hide
 from keyserver.audit.people import people_of
 from keyserver.errors import SetupError
 from keyserver.store import log as rows
