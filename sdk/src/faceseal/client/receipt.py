@@ -42,7 +42,7 @@ def receipt_matches(leaf: bytes, index: int, key_id: UUID, grant_id: UUID, recip
         canonical = json.dumps(entry, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
     except (ValueError, RecursionError):
         return False
-    if not isinstance(entry, dict) or entry.get("version") not in VERSIONS:
+    if not isinstance(entry, dict) or type(entry.get("version")) is not int or entry["version"] not in VERSIONS:
         return False
     expected = {
         "index": index,
