@@ -22,8 +22,8 @@ def people_of(session: Session, entries: Sequence[Entry]) -> dict[subjects.Name,
     if not names:
         return {}
     found = subjects.held(session, names)
-    missing = sorted(names - found.keys())
-    if missing:
+    # Once more only if somebody whom another transaction has just made was erased at once.
+    while missing := sorted(names - found.keys()):
         reader = _reader(session)
         subjects.add(session, [_new(tenant, name, reader) for tenant, name in missing])
         found |= subjects.held(session, missing)
