@@ -16,6 +16,7 @@ import pytest
 from administrator import take_guard_away
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from opened_log import opened_entries
 from postgresql_server import postgresql_programs, running_postgresql
 from publishing_world import file, publisher_of, seconds, witnesses  # noqa: F401 - fixtures
 from secret_watch import Watch, leaks, watching
@@ -276,8 +277,12 @@ class World:
         return grant_id, requester.get(f"/v1/grants/{grant_id}").json()["token"]
 
     def last_entry(self) -> dict[str, Any]:
-        entry: dict[str, Any] = json.loads(self.leaves()[-1])
-        return entry
+        return self.entries()[-1]
+
+    def entries(self, first: int = 0) -> list[dict[str, Any]]:
+        """All entries from this one on, with what they say of people where version 1 has it."""
+        with self.ports.database.reading() as session:
+            return opened_entries(session, self.ports.root, list(log.leaves(session, 1 << 40))[first:])
 
     def set_policy(self, tenant: str = "default", **policy: Any) -> int:
         return policies.set_policy(self.ports, tenant, policies.parse_policy(json.dumps(policy).encode()))

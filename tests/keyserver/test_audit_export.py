@@ -94,7 +94,7 @@ def swapped_and_renumbered(lines: list[bytes]) -> list[bytes]:
 
 
 def rewritten(lines: list[bytes]) -> list[bytes]:
-    return [*lines[:5], lines[5].replace(b'"alice"', b'"mallory"'), *lines[6:]]
+    return [*lines[:5], lines[5].replace(b'"at":', b'"at":1'), *lines[6:]]
 
 
 def reformatted(lines: list[bytes]) -> list[bytes]:

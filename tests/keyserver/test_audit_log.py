@@ -15,6 +15,8 @@ from keyserver import audit
 from keyserver.actions import Action
 from keyserver.audit import Entry, Outcome
 from keyserver.audit.export import export_lines, verify_export
+from keyserver.audit.hiding import hide
+from keyserver.audit.personal import Subject, new_key
 
 ENTRY = Entry(at=1_800_000_000, action=Action.RELEASE, outcome=Outcome.ALLOWED, actor="Zoë \u2028 \U0001f600")
 
@@ -68,7 +70,7 @@ def test_a_leaf_is_canonical_json_and_says_its_place() -> None:
     leaf = ENTRY.leaf(7)
     assert rfc8785.dumps(json.loads(leaf)).decode() == leaf
     assert json.loads(leaf) == {
-        "version": 1,
+        "version": 2,
         "index": 7,
         "at": 1_800_000_000,
         "event": "release.allowed",
@@ -92,7 +94,10 @@ def test_the_longest_entry_fits_a_receipt() -> None:
         purpose="\U0001f600" * 200,
         reason="x" * 100,
     )
-    assert len(longest.leaf(1 << 52)) <= 16384
+    subject = Subject(uuid4(), new_key()[1])
+    (hidden,) = hide([longest], {("a" * 64, '"' * 200): subject})
+    assert hidden is not None
+    assert len(longest.leaf(1 << 52, hidden)) <= 16384
 
 
 @pytest.mark.parametrize("sizes", [(1, 1, 1), (3, 1, 7), (64, 64), (1, 130, 2)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import replace
 from typing import Any
@@ -27,7 +26,7 @@ def smash(person: Any, key_id: Any, mine: X25519PrivateKey | None = None, **chan
 
 
 def entries(world: Any) -> list[dict[str, Any]]:
-    return [json.loads(leaf) for leaf in world.leaves()]
+    return world.entries()
 
 
 @pytest.fixture

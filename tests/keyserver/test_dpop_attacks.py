@@ -29,7 +29,7 @@ def test_the_grant_its_token_and_its_entries_name_the_key_that_it_belongs_to(
     assert alice.get(f"{GRANTS}/{granted.grant_id}").json()["jkt"] == alice.jkt
     assert world.ports.issuer.verify_grant(granted.token, world.clock.now).jkt == alice.jkt
     assert alice.post(granted.path, granted.body()).status_code == 200
-    entries = [json.loads(leaf) for leaf in world.leaves()]
+    entries = world.entries()
     by_event = {entry["event"]: entry["jkt"] for entry in entries if "jkt" in entry}
     assert by_event["grant.request.allowed"] == by_event["release.allowed"] == alice.jkt
     assert by_event["grant.approve.allowed"] == bob.jkt

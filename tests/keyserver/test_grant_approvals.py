@@ -17,7 +17,7 @@ from keyserver.store.tables import ApprovalRow
 
 
 def last_entry(world: Any) -> dict[str, Any]:
-    entry: dict[str, Any] = json.loads(world.leaves()[-1])
+    entry: dict[str, Any] = world.last_entry()
     return entry
 
 
@@ -44,7 +44,7 @@ def test_a_grant_comes_into_force_with_the_last_approval_of_its_quorum(world: An
     assert (states[1]["expires_at"], states[2]["expires_at"]) == (None, world.clock.now + 60)
     assert states[2]["decided_by"] == "dora"
     assert approve(approvers[3], grant["id"]).status_code == 409
-    entries = [json.loads(leaf) for leaf in world.leaves()][-4:-1]
+    entries = world.entries()[-4:-1]
     assert [(entry["actor"], entry["approvals"], entry.get("expires_at")) for entry in entries] == [
         ("ben", 1, None),
         ("cleo", 2, None),
@@ -216,7 +216,7 @@ def test_of_many_approvals_at_once_exactly_the_quorum_counts_and_one_puts_it_in_
     with world.ports.database.reading() as session:
         approvers = session.scalars(select(ApprovalRow.approver).where(ApprovalRow.grant_id == grant_id)).all()
     assert len(approvers) == len(set(approvers)) == quorum
-    entries = [json.loads(leaf) for leaf in world.leaves()]
+    entries = world.entries()
     allowed = [entry for entry in entries if entry["event"] == "grant.approve.allowed"]
     assert [entry["approvals"] for entry in allowed] == list(range(1, quorum + 1))
     assert ["expires_at" in entry for entry in allowed] == [False] * (quorum - 1) + [True]

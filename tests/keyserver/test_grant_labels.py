@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 from uuid import uuid4
 
@@ -25,7 +24,7 @@ def approve(person: Any, grant: Any) -> Any:
 
 
 def last_entry(world: Any) -> dict[str, Any]:
-    entry: dict[str, Any] = json.loads(world.leaves()[-1])
+    entry: dict[str, Any] = world.last_entry()
     return entry
 
 

@@ -39,6 +39,8 @@ ROUTES = [
     ("GET", "/v1/policy", Action.READ_POLICY),
     ("GET", "/v1/audit/checkpoint", Action.READ_AUDIT),
     ("GET", "/v1/audit/consistency?old_size=0", Action.PROVE_LOG),
+    ("GET", "/v1/audit/entries", Action.SEARCH_AUDIT),
+    ("GET", "/v1/audit/photo", Action.SEARCH_AUDIT),
 ]
 ANY_BASE64 = "CQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 BODIES: dict[str, dict[str, object]] = {
@@ -77,7 +79,7 @@ def test_a_token_with_every_other_scope_is_denied_on_record(world: Any, method: 
     answer = world.person("eve", others).ask(method, path.format(id=uuid4()), BODIES.get(path, BODIES.get(action)))
     assert answer.status_code == 403
     assert answer.json() == {"type": PROBLEM_BASE + "denied", "title": "Not allowed", "status": 403, "detail": ""}
-    entry = json.loads(world.leaves()[-1])
+    entry = world.last_entry()
     assert (entry["event"], entry["actor"], entry["reason"]) == (f"{action}.denied", "eve", "scope_missing")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -45,7 +44,7 @@ def destroy_due(world: Any) -> int:
 
 
 def entries(world: Any, event: str) -> list[dict[str, Any]]:
-    return [entry for entry in map(json.loads, world.leaves()) if entry["event"] == event]
+    return [entry for entry in world.entries() if entry["event"] == event]
 
 
 def test_a_suspended_key_is_released_again_once_it_is_resumed(world: Any, alice: Any, bob: Any, admin: Any) -> None:
@@ -212,7 +211,7 @@ def test_after_a_destruction_is_acknowledged_no_release_ever_succeeds(world: Any
         assert outcomes[6] == "destroyed 1"
         assert "too late" not in outcomes
         assert attempt(2) == "denied"
-        events = [entry["event"] for entry in map(json.loads, world.leaves()) if entry.get("key") == str(key.id)]
+        events = [entry["event"] for entry in world.entries() if entry.get("key") == str(key.id)]
         gone = events.index("key.schedule_destruction.allowed")
         assert "release.allowed" in events[:gone]
         assert "release.allowed" not in events[gone:]

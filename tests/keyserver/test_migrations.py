@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import inspect, text
+from sqlalchemy import inspect, select, text
 
 from faceseal.wire import GrantState
+from keyserver.audit import indexing
 from keyserver.errors import SetupError, StoreUnavailable
 from keyserver.store import schema
 from keyserver.store.database import Database
+from keyserver.store.index import COLUMNS
 from keyserver.store.replay import remember_proof
-from keyserver.store.tables import Base, BucketRow, GrantRow, KekRow, LogRow, RepeatRow, TenantRow, WitnessedRow
+from keyserver.store.tables import (
+    Base,
+    BucketRow,
+    GrantRow,
+    IndexKeyRow,
+    IndexRow,
+    KekRow,
+    LogRow,
+    RepeatRow,
+    SubjectRow,
+    TenantRow,
+    WitnessedRow,
+)
 
+BEFORE_READING = "0008"
+"""The revision before the one that adds the log's index and the keys of people."""
 BEFORE_OPERATIONS = "0006"
 """The revision before the one that adds kept answers and buckets."""
-BEFORE_WITNESSES = "0007"
+BEFORE_WITNESSES = "0009"
 """The revision before the one that adds the witnessed checkpoint."""
 
 
@@ -60,6 +77,7 @@ def test_the_migrated_schema_has_every_check_and_name_that_the_tables_have(empty
             declared = {str(constraint.name) for constraint in table.constraints}
             migrated = {check["name"] for check in found.get_check_constraints(name)}
             migrated |= {key["name"] for key in found.get_foreign_keys(name)}
+            migrated |= {unique["name"] for unique in found.get_unique_constraints(name)}
             migrated |= {found.get_pk_constraint(name)["name"]}
             assert migrated == declared
 
@@ -119,6 +137,47 @@ def test_the_table_of_the_witnessed_checkpoint_comes_and_goes_with_a_row_in_it(e
         with empty_database.reading() as session:
             assert session.execute(text("SELECT count(*) FROM tenants")).scalar_one()
         schema.upgrade(empty_database)
+
+
+def test_entries_from_before_are_found_and_people_and_index_go_again(empty_database: Database) -> None:
+    key, other, grant, pseudonym = (str(uuid4()) for _ in range(4))
+    leaves = [
+        {"actor": "(operator)", "event": "log.start.allowed", "version": 1},
+        {"actor": "alice", "event": "key.create.allowed", "key": key, "tenant": "default", "version": 1},
+        {"actor": "alice", "event": "grant.request.denied", "keys": [key, other], "tenant": "default", "version": 1},
+        {
+            "actor": pseudonym,
+            "event": "release.allowed",
+            "grant": grant,
+            "key": key,
+            "sealed": "AA",
+            "tenant": "default",
+        },
+    ] * 700
+    schema.upgrade(empty_database, BEFORE_READING)
+    with empty_database.writing() as session:
+        start = text("INSERT INTO audit_log (id, origin, public_key, size) VALUES (1, 'log', :key, :size)")
+        session.execute(start, {"key": b"k" * 32, "size": len(leaves)})
+        rows = [{"at": at, "leaf": json.dumps({**leaf, "index": at, "at": at})} for at, leaf in enumerate(leaves)]
+        session.execute(text("INSERT INTO audit_entries (entry_index, leaf) VALUES (:at, :leaf)"), rows)
+    for _ in range(2):
+        schema.upgrade(empty_database)
+        with empty_database.writing() as session:
+            head = session.get_one(LogRow, 1)
+            assert (head.indexed, head.size, head.reader_public) == (2800, 2800, None)
+            found = session.scalars(select(IndexRow).order_by(IndexRow.entry_index)).all()
+            assert [indexing.of_leaf(row["leaf"]).row for row in rows] == [
+                tuple(getattr(each, column) for column in COLUMNS) for each in found
+            ]
+            keys = session.execute(select(IndexKeyRow.key_id, IndexKeyRow.entry_index)).all()
+            assert len(keys) == len(set(keys)) == 4 * 700
+            person = SubjectRow(id=uuid4(), tenant="default", name="alice", public=b"p" * 32, sealed=b"s" * 80)
+            session.add(person)
+            head.reader_public = head.reader_wrapped = b"r" * 32
+        schema.downgrade(empty_database, BEFORE_READING)
+        assert not {"audit_index", "audit_index_keys", "audit_subjects"} & tables(empty_database)
+        with empty_database.reading() as session:
+            assert session.execute(text("SELECT size, origin FROM audit_log")).one() == (2800, "log")
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,9 @@ def rows_of_the_audit_log(connection: Connection) -> None:
     if not size:
         insert = "INSERT INTO audit_log (id, origin, public_key, size) VALUES (1, 'log', :key, 0)"
         connection.execute(text(insert), {"key": b"k" * 32})
-    connection.execute(text("INSERT INTO audit_entries (entry_index, leaf) VALUES (:at, '{}')"), {"at": size})
+    leaf = f'{{"actor":"alice","at":1,"event":"key.read.denied","index":{size},"tenant":"default","version":1}}'
+    insert = "INSERT INTO audit_entries (entry_index, leaf) VALUES (:at, :leaf)"
+    connection.execute(text(insert), {"at": size, "leaf": leaf})
     insert = "INSERT INTO audit_nodes (level, position, hash) VALUES (0, :at, :hash)"
     connection.execute(text(insert), {"at": size, "hash": b"h" * 32})
     connection.execute(text("UPDATE audit_log SET size = size + 1 WHERE id = 1"))

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from oidc_peer import SIGNERS, OidcPeer, running_peer
+from opened_log import opened_entries
 from signed_proofs import fresh_proof, public_jwk
 from starlette.testclient import TestClient
 
@@ -60,7 +61,7 @@ class Server:
 
     def entries(self) -> list[dict[str, Any]]:
         with self.ports.database.reading() as session:
-            return [json.loads(leaf) for leaf in log.leaves(session, 1 << 40)]
+            return opened_entries(session, self.ports.root, list(log.leaves(session, 1 << 40)))
 
 
 @pytest.fixture

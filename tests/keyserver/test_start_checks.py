@@ -47,7 +47,7 @@ def test_a_schema_that_is_behind_or_ahead_is_refused(used: Any, settings: Settin
 
 def newest_entry_changed(session: Any) -> None:
     entry = session.get_one(EntryRow, session.get_one(LogRow, 1).size - 1)
-    entry.leaf = entry.leaf.replace("alice", "mallory")
+    entry.leaf = entry.leaf.replace("allowed", "denied")
 
 
 def newest_entry_gone(session: Any) -> None:

@@ -26,7 +26,10 @@ from keyserver.store.tables import Base
 DIGEST = encode_base64url(b"d" * 32)
 HASH = encode_base64url(b"\x0f" * 8)
 RECIPIENT = encode_base64url(X25519PrivateKey.generate().public_key().public_bytes_raw())
-WRITTEN_BY_EVERY_REQUEST = {"audit_log", "audit_entries", "audit_nodes", "dpop_proofs", "rate_buckets"}
+WRITTEN_BY_EVERY_REQUEST = {
+    *("audit_log", "audit_entries", "audit_nodes", "audit_index", "audit_index_keys", "audit_subjects"),
+    *("dpop_proofs", "rate_buckets"),
+}
 """The log, and what keeps requests from being repeated or too many."""
 
 
@@ -43,6 +46,7 @@ class Ids:
     label: str
     keys_cursor: str
     grants_cursor: str
+    entries_cursor: str
     own_key: UUID | None = None
     own_token: str = ""
 
@@ -62,6 +66,7 @@ class Attempt:
     reason: str = ""
     body: Callable[[Ids], object] = lambda _: None
     nowhere: str = ""
+    outcome: str = "denied"
 
 
 def on_key(route: str, action: str, end: str = "", method: str = "POST", **body: object) -> Attempt:
@@ -76,6 +81,10 @@ def on_grant(route: str, action: str, end: str = "", method: str = "POST") -> At
 
 def looking(route: str, path: Callable[[Ids], str], status: int = 200) -> Attempt:
     return Attempt(route, "GET", path, status)
+
+
+def searching(route: str, path: Callable[[Ids], str]) -> Attempt:
+    return Attempt(route, "GET", path, 200, "audit.search", outcome="allowed")
 
 
 def requesting(status: int, reason: str, body: Callable[[Ids], dict[str, object]]) -> Attempt:
@@ -144,6 +153,12 @@ ATTEMPTS = [
     looking("look_up_keys", lambda ids: f"/v1/keys/lookup?perceptual_hash={ids.hash}"),
     looking("list_grants", lambda ids: f"/v1/grants?key_id={ids.key}"),
     looking("list_grants", lambda ids: f"/v1/grants?cursor={ids.grants_cursor}", 422),
+    searching("search_audit", lambda ids: f"/v1/audit/entries?key_id={ids.key}"),
+    searching("search_audit", lambda ids: f"/v1/audit/entries?grant_id={ids.grant}"),
+    looking("search_audit", lambda ids: f"/v1/audit/entries?cursor={ids.entries_cursor}", 422),
+    searching("photo_history", lambda ids: f"/v1/audit/photo?key_id={ids.key}"),
+    searching("photo_history", lambda ids: f"/v1/audit/photo?sealed_digest={ids.digest}"),
+    searching("photo_history", lambda ids: f"/v1/audit/photo?perceptual_hash={ids.hash}"),
 ]
 NAMES_NOTHING = {
     "create_key",
@@ -168,6 +183,7 @@ NOWHERE = Ids(
     label="nowhere",
     keys_cursor=encode_base64url(bytes(56)),
     grants_cursor=encode_base64url(bytes(56)),
+    entries_cursor=encode_base64url(bytes(56)),
 )
 
 
@@ -191,6 +207,7 @@ def theirs(world: Any, alice: Any, bob: Any) -> Ids:
         "summer",
         alice.get("/v1/keys?limit=1").json()["next"],
         alice.get("/v1/grants?limit=1").json()["next"],
+        alice.get("/v1/audit/entries?limit=1").json()["next"],
     )
 
 
@@ -262,10 +279,10 @@ def test_ids_of_another_tenant_are_answered_like_ids_that_exist_nowhere(
     assert shown(foreign) == shown(nowhere)
     assert foreign.headers["x-request-id"] != nowhere.headers["x-request-id"]
     assert unlogged(world) == before
-    new = [json.loads(leaf) for leaf in world.leaves()[entries:]]
+    new = world.entries(entries)
     reasons = [attempt.reason, attempt.nowhere or attempt.reason] if attempt.action else []
-    expected = [(f"{attempt.action}.denied", "alice", "other", reason) for reason in reasons]
-    said = [(each["event"], each["actor"], each["tenant"], each["reason"].partition(":")[0]) for each in new]
+    expected = [(f"{attempt.action}.{attempt.outcome}", "alice", "other", reason) for reason in reasons]
+    said = [(each["event"], each["actor"], each["tenant"], each.get("reason", "").partition(":")[0]) for each in new]
     assert said == expected
 
 

@@ -81,6 +81,29 @@ EXAMPLES = {
     wire.Receipt: {"leaf": "{}", "index": 0, "inclusion_proof": [ZEROS], "checkpoint": "log\n1\n"},
     wire.Checkpoint: {"checkpoint": "log\n1\n"},
     wire.Consistency: {"old_size": 1, "size": 2, "proof": [ZEROS]},
+    wire.AuditEntry: {
+        "index": 7,
+        "leaf": "{}",
+        "at": 1_700_000_000,
+        "action": "grant.request",
+        "outcome": "allowed",
+        "personal": "opened",
+        "actor": "anna",
+        "pseudonym": GRANT_ID,
+        "token_id": "t",
+        "jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I",
+        "key_ids": [KEY_ID],
+        "grant_id": GRANT_ID,
+        "recipient": ZEROS,
+        "sealed_digest": ZEROS,
+        "purpose_code": "court_order",
+        "purpose": "court order",
+        "reference": "17 O 4/26",
+        "labels": {"album": "2026/summer"},
+        "uses_left": 2,
+        "about": KEY_ID,
+        "reason": "scope_missing",
+    },
 }
 EXAMPLES[wire.KeyCreated] = {"key": EXAMPLES[wire.KeyInfo], "sealed_key": "A" * 107}
 EXAMPLES[wire.KeyPage] = {"keys": [EXAMPLES[wire.KeyInfo]], "next": "A" * 75}
@@ -92,6 +115,12 @@ EXAMPLES[wire.KeysCreated] = {
 }
 EXAMPLES[wire.KeyMatch] = {"key": EXAMPLES[wire.KeyInfo], "distance": 10}
 EXAMPLES[wire.KeyMatches] = {"matches": [EXAMPLES[wire.KeyMatch]]}
+EXAMPLES[wire.AuditPage] = {"entries": [EXAMPLES[wire.AuditEntry]], "next": "A" * 75}
+EXAMPLES[wire.PhotoHistory] = {
+    "keys": [EXAMPLES[wire.KeyMatch]],
+    "entries": [EXAMPLES[wire.AuditEntry]],
+    "next": "A" * 75,
+}
 EXAMPLES[wire.GrantPage] = {"grants": [EXAMPLES[wire.Grant]], "next": "A" * 75}
 EXAMPLES[wire.PolicyInfo] = {"version": 3, "set_at": 1_700_000_000, "policy": EXAMPLES[wire.GrantPolicy]}
 EXAMPLES[wire.WebhookMessage] = {
@@ -115,7 +144,11 @@ GRANT_DETAILS = {
     "policy_version",
     "break_glass",
 }
+ALWAYS_IN_ENTRIES = {"index", "leaf", "at", "action", "outcome", "personal", "actor"}
 DEFAULTS = {
+    wire.AuditEntry: wire.AuditEntry.model_fields.keys() - ALWAYS_IN_ENTRIES,
+    wire.AuditPage: {"next"},
+    wire.PhotoHistory: {"next"},
     wire.CreateKey: {"labels"},
     wire.NewKey: {"recipient", "labels"},
     wire.CreateKeys: {"recipient"},

@@ -33,6 +33,8 @@ REFUSALS = ChecksConfig().negative_data_rejection.expected_statuses
 """What schemathesis takes for a refusal of a wrong request."""
 TO_BE_SIGNED = "to.be.signed"
 LONGEST_CHAIN = 8
+NOWHERE = "00000000-0000-4000-8000-000000000000"
+PAGED = ("GET /v1/keys", "GET /v1/grants", "GET /v1/audit/entries", "GET /v1/audit/photo")
 Sign = Callable[[str, str], dict[str, str]]
 """From a request's method and path to its headers: token and fresh proof."""
 
@@ -143,6 +145,10 @@ class Possible:
     def before(self, case: Case) -> None:
         """Before it is sent."""
         self._see_to_headers(case)
+        for name, value in case.path_parameters.items():
+            if value in (None, "None"):
+                # Chains take ids also from entries of the log, where one that is about no grant says null.
+                case.path_parameters[name] = NOWHERE
         if not self.in_chains and not _is_negative(case, ParameterLocation.PATH) and next(self._numbers) % 2:
             self._see_to_path(case)
         if not _is_negative(case, ParameterLocation.QUERY) and case.method == "GET":
@@ -164,7 +170,7 @@ class Possible:
             self._grant = grant.get("id", self._grant)
             if grant.get("token"):
                 self._grants.append((grant["key_ids"][0], grant["token"]))
-        if response.status_code == 200 and case.operation.label in ("GET /v1/keys", "GET /v1/grants"):
+        if response.status_code == 200 and case.operation.label in PAGED:
             following = response.json()["next"]
             if following is not None:
                 self._questions[following] = {name: value for name, value in case.query.items() if name != "cursor"}
@@ -193,6 +199,13 @@ class Possible:
         elif cursor is not None:
             # Nobody but the server makes one.
             del case.query["cursor"]
+        if case.path.endswith("/photo"):
+            # One of the three.
+            names = ("key_id", "sealed_digest", "perceptual_hash")
+            for name in [name for name in names if name in case.query][1:]:
+                del case.query[name]
+            if not case.query.keys() & set(names):
+                case.query["perceptual_hash"] = "AAAAAAAAAAA"
         if case.path.endswith("/lookup"):
             # One of the two, not none and not both.
             if "sealed_digest" in case.query:

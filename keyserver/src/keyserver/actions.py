@@ -44,6 +44,8 @@ class Action(StrEnum):
     REMOVE_WEBHOOK = "webhook.remove"
     READ_AUDIT = "audit.read"
     PROVE_LOG = "audit.prove"
+    SEARCH_AUDIT = "audit.search"
+    ERASE_SUBJECT = "subject.erase"
 
 
 SCOPES: Mapping[Action, frozenset[Scope]] = {
@@ -65,6 +67,7 @@ SCOPES: Mapping[Action, frozenset[Scope]] = {
     Action.READ_AUDIT: frozenset({Scope.AUDIT_READ}),
     # Whoever gets receipts must be able to have them proved to continue each other.
     Action.PROVE_LOG: frozenset({Scope.AUDIT_READ, Scope.KEYS_RELEASE}),
+    Action.SEARCH_AUDIT: frozenset({Scope.AUDIT_READ}),
 }
 """Any one of the scopes is enough.  What is missing here is not for callers, but for the operator."""
 RELEASING: frozenset[Action] = frozenset({Action.RELEASE, Action.BREAK_GLASS})

@@ -29,7 +29,7 @@ from keyserver.ids import RANDOM_BYTES, uuid7
 from keyserver.keywrap import Root, RootKind
 from keyserver.roots import open_root, settings_of_root
 from keyserver.secretfile import SECRET_BYTES, create_secret, read_secret
-from keyserver.service import keks, logcheck
+from keyserver.service import keks, logcheck, people
 from keyserver.service.logtrust import LogTrust
 from keyserver.service.pages import Cursors
 from keyserver.service.ports import Ports
@@ -76,6 +76,7 @@ def initialise(settings: Settings, tenant: str, now: int) -> Ports:
             log_key = Ed25519PrivateKey.from_private_bytes(read_secret(settings.log_key_file))
             start(session, f"{NAME}/{os.urandom(4).hex()}", log_key.public_key().public_bytes_raw())
             audit.append(session, Entry(at=now, action=Action.START_LOG, outcome=Outcome.ALLOWED, actor=OPERATOR))
+        people.ensure_reader(session, root)
         if not queries.tenant_exists(session, tenant):
             _add_tenant(session, root, tenant, now)
     database.close()
@@ -100,6 +101,8 @@ def open_ports(settings: Settings, clock: Callable[[], int] | None = None, *, lo
         head = log.head(session)
         if head is None:
             raise SetupError("the database holds no audit log; run: keyserver init")
+        if head.reader_public is None:
+            raise SetupError("the audit log has no key to read what it says of people; run: keyserver init")
         log_keys = LogKeys(settings.log_key_file, head.origin, head.public_key, log.signing_keys(head))
         log_keys.require_all(lost_log_key)
         logcheck.require_whole(session)
@@ -220,6 +223,13 @@ def _check_root(session: Session, root: Root, settings: Settings) -> None:
                 f"{_root_name(settings)} does not open the key of tenant {row.tenant}, epoch {row.epoch}: "
                 "it is another root, or the database was altered"
             ) from None
+    try:
+        people.require_reader(session, root)
+    except WrapBroken:
+        raise SetupError(
+            f"{_root_name(settings)} does not open the key of the audit log's reader: "
+            "it is another root, or the database was altered"
+        ) from None
 
 
 def check_root(session: Session, root: Root, settings: Settings) -> None:

@@ -68,6 +68,12 @@ def test_an_honest_release_gives_the_key_and_keeps_its_receipt(peer, server, htt
     assert server.last_receipt.index == 1
 
 
+def test_an_entry_whose_people_are_sealed_is_a_receipt_too(peer, server, http):
+    change = {"version": 2, "actor": str(OTHER), "sealed": "A" * 320}
+    peer.script = lambda request: [http(200, released(request, receipt_for(leaf_of(request, **change))))]
+    assert server.release(KEY, grant_token()).secret == SECRET
+
+
 def test_the_log_key_may_be_given_as_text(peer, http):
     peer.script = lambda request: [http(200, released(request, receipt_for(leaf_of(request))))]
     with KeyServer(peer.url, token="t", log_key=str(LOG_KEY)) as server:
@@ -85,7 +91,10 @@ def test_the_log_key_may_be_given_as_text(peer, http):
         {"grant": str(OTHER)},
         {"recipient": wire.encode_base64url(bytes(32))},
         {"index": 0},
-        {"version": 2},
+        {"version": 0},
+        {"version": 3},
+        {"version": True},
+        {"version": "2"},
     ],
 )
 def test_a_receipt_about_anything_else_is_refused_and_kept_as_evidence(peer, server, http, change):

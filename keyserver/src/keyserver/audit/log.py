@@ -1,5 +1,8 @@
 """Appending to the log and proving what is in it.  Every function costs O(log n).
 
+What entries say of people is sealed to them (see `personal`), and all are added to the index,
+by which they are found (see `indexing`).
+
 `append` runs in the transaction of the effect that it records: either both are on disk or
 neither.  Checkpoints are signed only after the commit, so that none is ever signed for a
 tree that was rolled back.
@@ -15,8 +18,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.orm import Session
 
 from faceseal.translog import Checkpoint, VerifierKey, leaf_hash, sign_checkpoint
-from keyserver.audit import tree
+from keyserver.audit import indexing, tree
 from keyserver.audit.entry import Entry
+from keyserver.audit.hiding import hide
+from keyserver.audit.people import people_of
 from keyserver.errors import SetupError
 from keyserver.store import log as rows
 from keyserver.store.tables import LogRow
@@ -70,7 +75,7 @@ class LogSigner:
 
 def start(session: Session, origin: str, public_key: bytes) -> None:
     """Create the empty log."""
-    session.add(LogRow(id=1, origin=origin, public_key=public_key, size=0))
+    session.add(LogRow(id=1, origin=origin, public_key=public_key, size=0, indexed=0))
     session.flush()
 
 
@@ -114,13 +119,19 @@ class _Grown:
 
 
 def _append(session: Session, entries: Sequence[Entry]) -> _Grown:
+    # Sealed before it is our turn: nobody waits for it.
+    hidden = hide(entries, people_of(session, entries))
     head = rows.head_for_append(session)
     first, size = head.size, head.size + len(entries)
-    leaves = [entry.leaf(first + offset) for offset, entry in enumerate(entries)]
+    numbered = list(zip(range(first, size), entries, hidden, strict=True))
+    leaves = [entry.leaf(index, sealed) for index, entry, sealed in numbered]
     # Of the tree so far, new hashes and proofs need its right edge and nothing else.
     known = dict(rows.nodes(session, tree.perfect_subtrees((0, first))))
     made = tree.grown(known, first, [leaf_hash(leaf.encode()) for leaf in leaves])
     rows.add(session, first, leaves, made)
+    indexing.add(session, [indexing.of_entry(entry, number, sealed) for number, entry, sealed in numbered])
+    if head.indexed == first:
+        head.indexed = size
     head.size = size
     session.flush()
     known |= made

@@ -19,12 +19,14 @@ from sqlalchemy.orm import Session
 from faceseal.errors import TransparencyError
 from faceseal.translog import Checkpoint, VerifierKey, leaf_hash, open_checkpoint
 from keyserver.audit import tree
+from keyserver.audit.indexing import of_leaf
 from keyserver.backup.rows import LONGEST_LINE, decoder, tables
 from keyserver.backup.saving import Manifest, Progress
 from keyserver.backup.stream import lines, opened_chunks
 from keyserver.errors import BackupBroken
+from keyserver.store.index import COLUMNS
 from keyserver.store.log import signing_keys
-from keyserver.store.tables import EntryRow, LogRow, NodeRow
+from keyserver.store.tables import EntryRow, IndexKeyRow, IndexRow, LogRow, NodeRow
 
 _BATCH = 1000
 Batch = tuple[Table, list[dict[str, Any]]]
@@ -112,6 +114,8 @@ def _read(
         if table.name == EntryRow.__tablename__:
             made = grown.grow(rows)
             keep(_NODES, [{"level": at[0], "position": at[1], "hash": value} for at, value in made.items()])
+            for index in _indexed(rows):
+                keep(*index)
     if end.get("rows") != counts or not hmac.compare_digest(str(end.get("sha256")), digest.hexdigest()):
         raise BackupBroken("the backup does not hold what its end says")
     checkpoint = _checkpoint(manifest, log_row, trusted)
@@ -121,6 +125,20 @@ def _read(
 
 
 _NODES = NodeRow.metadata.tables[NodeRow.__tablename__]
+_INDEX = IndexRow.metadata.tables[IndexRow.__tablename__]
+_INDEX_KEYS = IndexKeyRow.metadata.tables[IndexKeyRow.__tablename__]
+
+
+def _indexed(rows: list[dict[str, Any]]) -> Iterator[Batch]:
+    """What the leaves are found by."""
+    try:
+        indexed = [of_leaf(row["leaf"]) for row in rows]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise BackupBroken("the audit log in the backup holds an entry that cannot be read") from None
+    yield _INDEX, [dict(zip(COLUMNS, one.row, strict=True)) for one in indexed]
+    keys = [{"key_id": key, "entry_index": one.row[0]} for one in indexed for key in one.keys]
+    if keys:
+        yield _INDEX_KEYS, keys
 
 
 def _batches(found: Iterator[bytes], digested: Callable[[bytes], None], end: dict[str, Any]) -> Iterator[Batch]:

@@ -15,8 +15,8 @@ from faceseal.wire import decode_base64url, encode_base64url
 from keyserver.errors import BackupBroken
 from keyserver.store.tables import Base
 
-LEFT_OUT = frozenset({"audit_nodes", "rate_buckets", "dpop_proofs"})
-"""What is made anew: the tree from its leaves, and what lives for minutes."""
+LEFT_OUT = frozenset({"audit_nodes", "audit_index", "audit_index_keys", "rate_buckets", "dpop_proofs"})
+"""What is made anew: the log's tree and index from its leaves, and what lives for minutes."""
 LONGEST_LINE = 4 << 20
 """Bytes; a kept answer is the longest."""
 

@@ -7,7 +7,7 @@ Rules:
 2. a wrapped image key is bound to tenant, key id and suite, and *not* to the KEK's epoch:
    after a rotation the same binding must still hold;
 3. a wrapped KEK is bound to tenant and epoch, whatever the root, which also wraps webhooks'
-   secrets, bound to tenant and webhook;
+   secrets, bound to tenant and webhook, and the key of the audit log's reader, bound to the log;
 4. what does not open says only that it does not open.
 
 There is a file for each kind of root; those that need a library of their own are imported
@@ -25,6 +25,7 @@ from keyserver.keywrap.kek import (
     kek_context,
     move_kek,
     open_kek,
+    reader_context,
     webhook_context,
     wrap_image_key,
     wrap_new_kek,
@@ -45,6 +46,7 @@ __all__ = [
     "kek_context",
     "move_kek",
     "open_kek",
+    "reader_context",
     "webhook_context",
     "wrap_image_key",
     "wrap_new_kek",

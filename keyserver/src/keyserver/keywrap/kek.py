@@ -69,6 +69,11 @@ def webhook_context(tenant: str, webhook_id: UUID) -> bytes:
     return _context(b"webhook", tenant.encode(), webhook_id.bytes)
 
 
+def reader_context(origin: str) -> bytes:
+    """What the wrapped key of an audit log's reader is bound to."""
+    return _context(b"audit reader", origin.encode())
+
+
 def _context(*parts: bytes) -> bytes:
     # Each part after its length: no two lists of parts give the same bytes.
     return b"faceseal-keyserver/1" + b"".join(len(part).to_bytes(2) + part for part in parts)

@@ -14,6 +14,9 @@ from pydantic import BaseModel
 
 from faceseal.wire import (
     Approval,
+    AuditEntry,
+    AuditOutcome,
+    AuditPage,
     BindKey,
     BreakGlass,
     Checkpoint,
@@ -33,6 +36,8 @@ from faceseal.wire import (
     KeysCreated,
     KeyState,
     NewKey,
+    PersonalData,
+    PhotoHistory,
     PolicyInfo,
     PurposeCode,
     Receipt,
@@ -44,6 +49,7 @@ from faceseal.wire import (
 )
 from keyserver.actions import Action
 from keyserver.audit import Entry, Outcome
+from keyserver.audit.entry import Hidden
 
 KEY_ID = UUID("019e3a52-7c41-7b8e-9d2f-5a6b7c8d9e0f")
 OTHER_KEY_ID = UUID("019e3a52-7c41-7b8e-9d30-112233445566")
@@ -116,6 +122,24 @@ _ENTRY = Entry(
     recipient=RECIPIENT,
     uses_left=0,
 )
+_PSEUDONYM = UUID("5f3c9a1e-7b2d-4e60-9c84-1d2e3f4a5b6c")
+_LEAF = _ENTRY.leaf(1207, Hidden(_PSEUDONYM, _sealed(6)))
+_LOGGED = AuditEntry(
+    index=1207,
+    leaf=_LEAF,
+    at=_ENTRY.at,
+    action=_ENTRY.action.value,
+    outcome=AuditOutcome.ALLOWED,
+    personal=PersonalData.OPENED,
+    actor="reporter",
+    pseudonym=_PSEUDONYM,
+    token_id=_ENTRY.token_id,
+    jkt=_JKT,
+    key_ids=[KEY_ID],
+    grant_id=GRANT_ID,
+    recipient=RECIPIENT,
+    uses_left=0,
+)
 _CHECKPOINT = (
     f"faceseal.example/log\n1208\n{'Y2hlY2twb2ludCByb290IGhhc2ggb2YgdGhlIHRyZWU'}=\n\n"
     "— faceseal.example/log bWFkZSB1cCBzaWduYXR1cmU\n"
@@ -124,7 +148,7 @@ _RELEASED = Released(
     key_id=KEY_ID,
     sealed_key=_sealed(),
     receipt=Receipt(
-        leaf=_ENTRY.leaf(1207),
+        leaf=_LEAF,
         index=1207,
         inclusion_proof=[_digest("sibling 1"), _digest("sibling 2")],
         checkpoint=_CHECKPOINT,
@@ -191,6 +215,19 @@ ANSWERS: Mapping[str, BaseModel] = {
     "get_policy": PolicyInfo(version=1, set_at=CREATED_AT, policy=GrantPolicy(quorum=2, break_glass_role="emergency")),
     "get_checkpoint": Checkpoint(checkpoint=_CHECKPOINT),
     "get_consistency": Consistency(old_size=1000, size=1208, proof=[_digest("part 1"), _digest("part 2")]),
+    "search_audit": AuditPage(entries=[_LOGGED], next=_CURSOR),
+    "photo_history": PhotoHistory(
+        keys=[KeyMatch(key=_BOUND, distance=0)],
+        entries=[
+            _LOGGED.model_copy(
+                update={
+                    "purpose_code": PurposeCode.JOURNALISTIC_REVIEW.value,
+                    "purpose": "correction of a published story",
+                    "reference": "desk 4/17",
+                }
+            )
+        ],
+    ),
 }
 """What the operation answers if it succeeds."""
 PARAMETERS: Mapping[str, object] = {
@@ -201,6 +238,11 @@ PARAMETERS: Mapping[str, object] = {
     "created_after": CREATED_AT,
     "created_before": ASKED_AT,
     "requested_by": "reporter",
+    "actor": "reporter",
+    "action": "release",
+    "outcome": "allowed",
+    "after": CREATED_AT,
+    "before": ASKED_AT,
     "perceptual_hash": encode_base64url(HASH),
     "limit": 20,
     "old_size": 1000,

@@ -12,7 +12,13 @@ from keyserver.policy import Caller
 from keyserver.rates import Kind
 from keyserver.service.ratelimits import RateLimits
 
-_KINDS = {Action.CREATE_KEY: Kind.CREATE, Action.RELEASE: Kind.RELEASE, Action.BREAK_GLASS: Kind.RELEASE}
+_KINDS = {
+    Action.CREATE_KEY: Kind.CREATE,
+    Action.RELEASE: Kind.RELEASE,
+    Action.BREAK_GLASS: Kind.RELEASE,
+    # A search is read, and is an entry itself.
+    Action.SEARCH_AUDIT: Kind.OTHER,
+}
 
 
 def kind_of(action: Action | None, methods: Collection[str]) -> Kind:

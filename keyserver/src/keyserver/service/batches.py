@@ -64,7 +64,7 @@ def create_keys(ports: Ports, caller: Caller, request: CreateKeys) -> KeysCreate
         insert_rows(session, KeyRow, _KEY_COLUMNS, keys)
         insert_rows(session, KeyLabelRow, _LABEL_COLUMNS, labels)
         entry = replace(attempt.entry(Outcome.ALLOWED), kek_epoch=epoch)
-        audit.record_all(session, [replace(entry, key_id=key_id) for key_id in key_ids])
+        audit.record_all(session, entry.of_each(key_ids))
     return KeysCreated(created_at=now, key_ids=key_ids, sealed=sealed)
 
 

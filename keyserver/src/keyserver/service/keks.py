@@ -24,6 +24,7 @@ from keyserver.audit import Entry, Outcome
 from keyserver.audit.entry import OPERATOR
 from keyserver.errors import Conflict, NotFound, WrapBroken
 from keyserver.keywrap import Kek, Root
+from keyserver.service import people
 from keyserver.service.ports import Ports
 from keyserver.service.webhooks import moved_secrets, set_moved_secrets
 from keyserver.store import outbox, queries
@@ -161,18 +162,20 @@ def destroy(ports: Ports, tenant: str, epoch: int) -> int:
 
 
 def move_root(ports: Ports, new: Root, names: str) -> int:
-    """Wrap every KEK, and webhooks' secrets, with another root, in one transaction; how many KEKs.
+    """Wrap every KEK, webhooks' secrets and the log's reader with another root, in one transaction; how many KEKs.
 
     `names` says from where to where.  Afterwards the present root opens nothing that the
     database holds: replicas answer 503 until they are started with the settings of the new one.
 
-    Raises WrapBroken if either root does not open a KEK or secret, Conflict if any was
+    Raises WrapBroken if either root does not open a KEK, secret or reader, Conflict if any was
     changed meanwhile, Unavailable.
     """
     with ports.database.reading() as session:
         before = {(row.tenant, row.epoch): row.wrapped for row in queries.openable_keks(session)}
         webhooks = outbox.all_webhooks(session)
+        reader = people.wrapped_reader(session)
     secrets = moved_secrets(webhooks, ports.root, new)
+    moved_reader = people.moved_reader(reader, ports.root, new)
     moved = {
         (tenant, epoch): keywrap.move_kek(ports.root, new, wrapped, tenant, epoch)
         for (tenant, epoch), wrapped in before.items()
@@ -187,6 +190,7 @@ def move_root(ports: Ports, new: Root, names: str) -> int:
         for row in rows:
             row.wrapped = moved[row.tenant, row.epoch]
         set_moved_secrets(session, secrets)
+        people.set_moved_reader(session, reader, moved_reader)
         audit.append(session, replace(_entry(now, Action.MOVE_ROOT), count=len(rows), reason=names))
     drop_journal(ports.database)
     return len(moved)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sqlalchemy.orm import Session
+
 from faceseal.wire import KeyMatch, KeyMatches
 from keyserver.actions import Action
 from keyserver.errors import RequestInvalid
@@ -21,12 +23,18 @@ def look_up(ports: Ports, caller: Caller, sealed_digest: bytes | None, perceptua
     AccessDenied, Unavailable.
     """
     with deciding(Attempt(ports, caller, Action.READ_KEYS, ports.clock()), writes=False) as session:
-        if sealed_digest is not None and perceptual_hash is None:
-            exact = keysearch.keys_by_digest(session, caller.tenant, sealed_digest, MOST_MATCHES)
-            return KeyMatches(matches=[KeyMatch(key=key_info(row), distance=0) for row in exact])
-        if perceptual_hash is None or sealed_digest is not None:
+        if (sealed_digest is None) == (perceptual_hash is None):
             raise RequestInvalid("a look-up takes either sealed_digest or perceptual_hash")
-        near = photo_hashes.nearest(session, caller.tenant, perceptual_hash, MOST_MATCHES)
-        rows = {row.id: row for row in queries.keys_of(session, caller.tenant, [one.key_id for one in near])}
-        matches = [KeyMatch(key=key_info(rows[one.key_id]), distance=one.distance) for one in near]
-    return KeyMatches(matches=matches)
+        return KeyMatches(matches=matches(session, caller.tenant, sealed_digest, perceptual_hash))
+
+
+def matches(
+    session: Session, tenant: str, sealed_digest: bytes | None, perceptual_hash: bytes | None
+) -> list[KeyMatch]:
+    """The tenant's keys by one of the two, nearest first, at most 32."""
+    if sealed_digest is not None:
+        exact = keysearch.keys_by_digest(session, tenant, sealed_digest, MOST_MATCHES)
+        return [KeyMatch(key=key_info(row), distance=0) for row in exact]
+    near = [] if perceptual_hash is None else photo_hashes.nearest(session, tenant, perceptual_hash, MOST_MATCHES)
+    rows = {row.id: row for row in queries.keys_of(session, tenant, [one.key_id for one in near])}
+    return [KeyMatch(key=key_info(rows[one.key_id]), distance=one.distance) for one in near]

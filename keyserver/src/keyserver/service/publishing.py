@@ -96,7 +96,7 @@ class Publisher:
         """Look at the log, and begin to push to every sink whose turn it is.  Raises StoreUnavailable."""
         self._push_to(self._channels, self._look(), last)
 
-    def _push_to(self, channels: Sequence[Channel], checkpoint: Checkpoint | None, last: bool = False) -> None:
+    def _push_to(self, channels: Sequence[Channel], checkpoint: audit.LogHead | None, last: bool = False) -> None:
         doubts, now = self._ports.trust.doubts(), self._ticks()
         if checkpoint is None:
             return

@@ -34,5 +34,5 @@ def grants_sql(role: str) -> Iterator[str]:
     yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON {', '.join(free)} TO {to};"
     yield f"GRANT SELECT, INSERT ON {', '.join(sorted(APPENDED))} TO {to};"
     # Whoever appends locks the row, which takes the right to update a column of it.
-    yield f"GRANT SELECT, UPDATE (size) ON {HEAD} TO {to};"
+    yield f"GRANT SELECT, UPDATE (size, indexed) ON {HEAD} TO {to};"
     yield "COMMIT;"

@@ -30,6 +30,16 @@ def signing_keys(head: LogRow) -> tuple[bytes, ...]:
     return tuple(listed[start : start + KEY_BYTES] for start in range(0, len(listed), KEY_BYTES))
 
 
+def reader(session: Session) -> bytes | None:
+    """The public key of the log's reader; the row stays unread otherwise, for who locks it later."""
+    return session.scalar(select(LogRow.reader_public).where(LogRow.id == 1))
+
+
+def unindexed(session: Session) -> int:
+    """How many entries, from the first that is not in the index on, may be missing there."""
+    return session.scalar(select(LogRow.size - LogRow.indexed).where(LogRow.id == 1)) or 0
+
+
 def size_for_probe(session: Session) -> int | None:
     """The log's size, from a row that could be locked for appending; None if somebody is appending right now.
 

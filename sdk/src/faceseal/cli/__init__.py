@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from faceseal.cli import photos
+from faceseal.cli import auditsearch, photos
 from faceseal.cli.audit import audit_app
 from faceseal.cli.clientkey import client_key
 from faceseal.cli.console import run
@@ -30,6 +30,7 @@ app.command()(photos.verify)
 app.command()(find)
 app.add_typer(keys_app, name="keys")
 app.add_typer(grants_app, name="grants")
+auditsearch.add_commands(audit_app)
 app.add_typer(audit_app, name="audit")
 app.command("client-key")(client_key)
 app.command()(train)

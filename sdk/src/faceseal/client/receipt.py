@@ -17,6 +17,8 @@ from faceseal.errors import TransparencyError
 
 RELEASE_EVENT = "release.allowed"
 MAX_RECEIPT_BYTES = 64 * 1024
+VERSIONS = (1, 2)
+"""Of entries.  Since the second, what is personal is sealed, which leaves all that is compared here in the clear."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,9 @@ def receipt_matches(leaf: bytes, index: int, key_id: UUID, grant_id: UUID, recip
 
 
 def _is_release(entry: Mapping[str, object], key_id: UUID, grant_id: UUID, recipient: bytes) -> bool:
+    if type(entry.get("version")) is not int or entry["version"] not in VERSIONS:
+        return False
     expected = {
-        "version": 1,
         "event": RELEASE_EVENT,
         "key": str(key_id),
         "grant": str(grant_id),

@@ -15,6 +15,7 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from faceseal import translog, wire
+from faceseal.client.auditsearch import SeenBy, WantedEntries, search_audit, who_has_seen
 from faceseal.client.batches import create_batches
 from faceseal.client.clientkey import load_or_make
 from faceseal.client.connection import Connection
@@ -208,6 +209,26 @@ class KeyServer:
     ) -> list[wire.KeyMatch]:
         """The keys that a photo with this digest (32 bytes), or about this hash (8 bytes), may be sealed with."""
         return look_up(self._connection, sealed_digest, perceptual_hash)
+
+    def search_audit(self, **wanted: Unpack[WantedEntries]) -> Iterator[wire.AuditEntry]:
+        """All entries of the tenant's audit log that fit, newest first; for auditors.  See `auditsearch.WantedEntries`.
+
+        The search itself is on record.
+        """
+        return search_audit(self._connection, wanted)
+
+    def who_has_seen(
+        self,
+        *,
+        key_id: UUID | None = None,
+        sealed_digest: bytes | None = None,
+        perceptual_hash: bytes | None = None,
+    ) -> SeenBy:
+        """Who asked for a photo's key, decided on it, was given it or refused, newest first; for auditors.
+
+        The photo is named by its key, by its digest (32 bytes) or its hash (8 bytes).
+        """
+        return who_has_seen(self._connection, key_id, sealed_digest, perceptual_hash)
 
     def revoke_key(self, key_id: UUID) -> wire.KeyInfo:
         """From the next request on, the key is not released any more; the older name of `suspend_key`."""

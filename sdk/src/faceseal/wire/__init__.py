@@ -8,6 +8,15 @@ Rules that hold for every model here:
 """
 
 from faceseal.wire.audit import Checkpoint, Consistency
+from faceseal.wire.auditsearch import (
+    AuditEntry,
+    AuditOutcome,
+    AuditPage,
+    PersonalData,
+    PhotoHistory,
+    SearchAudit,
+    SearchPhoto,
+)
 from faceseal.wire.fields import (
     AS_BASE64URL,
     MAX_KEYS_IN_GRANT,
@@ -70,6 +79,9 @@ __all__ = [
     "PROBLEM_BASE",
     "AnyPurpose",
     "Approval",
+    "AuditEntry",
+    "AuditOutcome",
+    "AuditPage",
     "BindKey",
     "BreakGlass",
     "Checkpoint",
@@ -99,6 +111,8 @@ __all__ = [
     "Message",
     "NewKey",
     "PerceptualHash",
+    "PersonalData",
+    "PhotoHistory",
     "PolicyInfo",
     "Problem",
     "PublicKey",
@@ -111,7 +125,9 @@ __all__ = [
     "Scope",
     "SealedBatch",
     "SealedKeys",
+    "SearchAudit",
     "SearchKeys",
+    "SearchPhoto",
     "ShortText",
     "Thumbprint",
     "Timestamp",
