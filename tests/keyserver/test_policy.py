@@ -135,6 +135,8 @@ def test_no_scope_serves_the_operators_actions() -> None:
     assert set(Action) - set(SCOPES) == {
         Action.START_LOG,
         Action.CREATE_TENANT,
+        Action.ROTATE_LOG_KEY,
+        Action.RETIRE_LOG_KEY,
         Action.ROTATE_ISSUER,
         Action.ROTATE_KEK,
         Action.REWRAP_KEYS,
