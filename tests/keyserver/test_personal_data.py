@@ -118,7 +118,7 @@ def test_a_content_key_is_used_for_a_while_and_for_one_person() -> None:
         {"grant_id": uuid4()},
         {"grant_id": None},
     ],
-    ids=str,
+    ids=["tenant", "subject", "event", "at", "grant", "no grant"],
 )
 def test_sealed_fields_open_in_their_own_place_alone(change: Any) -> None:
     private, public = personal.new_key()
