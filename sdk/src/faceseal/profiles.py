@@ -14,8 +14,8 @@ class Profile:
 
     solver: how the ODE is integrated; least_fidelity: how near, in dB of the mask's pixels,
     restoring from the 8-bit pixels alone must come to what the model carries of the face,
-    or other nonces are drawn; draws: nonces of which the most natural face is kept; attempts:
-    how often at most they are drawn.
+    or other nonces are drawn, at most `attempts` times; draws: nonces of which the most natural
+    face is kept.
     """
 
     name: str

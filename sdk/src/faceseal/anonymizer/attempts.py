@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from faceseal.anonymizer.drawing import Choice, Draw, draw_best, origins
+from faceseal.anonymizer.drawing import MOST_ROUNDS, Choice, Draw, draw_best, origins
 from faceseal.anonymizer.identity import IdentityGuard
 from faceseal.anonymizer.placing import Placed
 from faceseal.anonymizer.sealed import Pixels
@@ -31,7 +31,7 @@ class Demands:
     @property
     def choice(self) -> Choice:
         """How a face is chosen from those drawn."""
-        return Choice(self.profile.draws, self.profile.attempts, self.guard)
+        return Choice(self.profile.draws, MOST_ROUNDS, self.guard)
 
     def met(self, attempt: Attempt) -> bool:
         """Whether no other nonce is needed."""

@@ -55,7 +55,7 @@ def anonymize(
     ] = None,
     most_alike: Annotated[
         float, typer.Option(min=-1.0, max=1.0, metavar="COSINE", help="Most that --recognizer may find it alike.")
-    ] = 0.3,
+    ] = 0.15,
     model: ModelPath = None,
     overwrite: Overwrite = False,
 ) -> None:
