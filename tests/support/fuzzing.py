@@ -212,6 +212,9 @@ class Possible:
                 case.query.pop("perceptual_hash", None)
             else:
                 case.query.setdefault("perceptual_hash", "AAAAAAAAAAA")
+        if case.path.endswith("/consistency"):
+            # How many entries the log has, no schema says; every log has one.
+            case.query = {"old_size": min(int(case.query.get("old_size", 0)), 1)}
 
     def _see_to_body(self, body: dict[str, Any]) -> None:
         for name, value in body.items():
