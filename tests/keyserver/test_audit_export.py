@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import rfc8785
+from administrator import take_guard_away
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import text
 
@@ -64,10 +65,8 @@ def test_an_entry_that_was_altered_in_the_database_is_named_by_whoever_verifies_
     world: Any, exported: Path, key: VerifierKey
 ) -> None:
     with world.ports.database.writing() as session:
-        altered = session.get_one(EntryRow, 7).leaf.replace("alice", "mallory")
-        # As a database administrator who has put away what guards the table.
-        for (name,) in session.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).all():
-            session.execute(text(f"DROP TRIGGER {name}"))
+        altered = session.get_one(EntryRow, 7).leaf.replace("allowed", "denied")
+        take_guard_away(session)
         session.execute(text("UPDATE audit_entries SET leaf = :leaf WHERE entry_index = 7"), {"leaf": altered})
     with pytest.raises(TransparencyError, match="entry 7 was altered"):
         verify_export(write(world, exported.with_name("altered.jsonl")), key)

@@ -118,7 +118,8 @@ def test_the_guard_comes_and_goes_with_rows_under_it(empty_database: Database) -
         session.execute(
             text("INSERT INTO audit_log (id, origin, public_key, size) VALUES (1, 'log', :key, 0)"), {"key": b"k" * 32}
         )
-        session.execute(text("INSERT INTO audit_entries (entry_index, leaf) VALUES (70, '{}')"))
+        leaf = '{"actor":"(operator)","at":1,"event":"log.start.allowed","index":70,"version":1}'
+        session.execute(text("INSERT INTO audit_entries (entry_index, leaf) VALUES (70, :leaf)"), {"leaf": leaf})
     for _ in range(2):
         schema.upgrade(empty_database)
         with empty_database.writing() as session:

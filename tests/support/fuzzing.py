@@ -33,6 +33,7 @@ REFUSALS = ChecksConfig().negative_data_rejection.expected_statuses
 """What schemathesis takes for a refusal of a wrong request."""
 TO_BE_SIGNED = "to.be.signed"
 LONGEST_CHAIN = 8
+MOST_CHAININGS = 4
 NOWHERE = "00000000-0000-4000-8000-000000000000"
 PAGED = ("GET /v1/keys", "GET /v1/grants", "GET /v1/audit/entries", "GET /v1/audit/photo")
 Sign = Callable[[str, str], dict[str, str]]
@@ -48,6 +49,16 @@ class Findings:
     """How many, by phase."""
     answers: Counter[tuple[str, int]] = field(default_factory=Counter)
     """How many, by operation and status."""
+
+    @property
+    def succeeded(self) -> set[str]:
+        """The operations that did what they are for at least once."""
+        return {operation for operation, status in self.answers if status < 300}
+
+    @property
+    def never(self) -> set[str]:
+        """Those that were tried, and never did."""
+        return {operation for operation, _ in self.answers} - self.succeeded
 
 
 class Signed(AuthBase):
@@ -65,14 +76,20 @@ class Signed(AuthBase):
         return request
 
 
-def fuzz(app: Any, sign: Sign, now: int, *, seed: int, examples: int, chains: int) -> Findings:
+def fuzz(app: Any, sign: Sign, now: int, *, seed: int, examples: int, chains: int, expected: int) -> Findings:
     """All phases on the app: so many random requests of each operation, and so many chains of requests.
+
+    Chains are begun again with other seeds, `MOST_CHAININGS` times in all, until as many operations as expected have
+    succeeded.
 
     Chains are run by themselves: with what the other phases learn from answers meanwhile, they
     are not the same when they are drawn again, and schemathesis then ends them without a word.
     """
     found, possible = Findings(), Possible(now)
-    for stateful in (False, True):
+    for begun in range(1 + MOST_CHAININGS):
+        stateful = begun > 0
+        if begun > 1 and len(found.succeeded) >= expected:
+            break
         possible.in_chains = stateful
         phases = {
             "examples": {"enabled": not stateful},
@@ -81,7 +98,7 @@ def fuzz(app: Any, sign: Sign, now: int, *, seed: int, examples: int, chains: in
             "stateful": {"enabled": stateful, "max-steps": LONGEST_CHAIN},
         }
         settings: dict[str, Any] = {
-            "seed": seed,
+            "seed": seed + max(0, begun - 1),
             # A body that is wrong because it is too long may be refused for being too long.
             "checks": {"negative_data_rejection": {"expected-statuses": [*REFUSALS, "413"]}},
             "generation": {"max-examples": chains if stateful else examples, "database": "none"},
