@@ -15,20 +15,36 @@ from old_log import killed_while_deleting, lowest, put, silent
 from sqlalchemy import delete, func, select
 
 from faceseal.errors import TransparencyError
-from faceseal.translog import open_checkpoint, verify_consistency, verify_export, verify_inclusion
+from faceseal.translog import (
+    RightEdge,
+    leaf_hash,
+    open_checkpoint,
+    verify_consistency,
+    verify_export,
+    verify_inclusion,
+)
 from faceseal.translog.exportformat import Header
 from keyserver import audit, installation, recovery
+from keyserver.actions import Action
+from keyserver.audit import Entry, Outcome
 from keyserver.audit.export import export_lines
-from keyserver.backup import saving
+from keyserver.backup import saving, stream
 from keyserver.cli import main
 from keyserver.errors import BackupBroken, SetupError
-from keyserver.putting_away import Wanted
+from keyserver.putting_away import DAY, Wanted
 from keyserver.service import people, reindexing
 from keyserver.settings import Settings
 from keyserver.store import log
 from keyserver.store.tables import EntryRow, NodeRow
 
 PASSPHRASE = "correct-horse-battery"
+
+
+@pytest.fixture(autouse=True)
+def quick_scrypt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real cost is the same 128 MiB each time; the test of the command `backup` pays it."""
+    real = stream.Scrypt
+    monkeypatch.setattr(stream, "Scrypt", lambda **cost: real(**{**cost, "n": 1 << 4}))
 
 
 def exported(world: Any, path: Path) -> Path:
@@ -84,6 +100,12 @@ def test_parts_and_rest_are_proved_to_be_one_log(world: Any, alice: Any, old: li
         older.append(open_checkpoint(header.checkpoint, key))
     assert verify_export(tmp_path / "second", key, older[0]).since == older[0]
     assert verify_export(rest, key, older[1]).since == older[1]
+    # A reader who believes none of it hashes all entries anew.
+    edge = RightEdge()
+    for name in ("first", "second", "rest"):
+        for line in entry_lines(tmp_path / name):
+            edge.append(leaf_hash(line.encode()))
+    assert edge.root() == verify_export(rest, key).checkpoint.root
     together = [line for name in ("first", "second", "rest") for line in entry_lines(tmp_path / name)]
     assert [json.loads(line)["index"] for line in together] == [*range(verify_export(rest, key).size)]
     # A part of before cannot stand in for a later one.
@@ -105,6 +127,21 @@ def test_old_entries_are_still_proved_and_the_log_still_proved_to_continue(
         proof = audit.prove_consistency(session, before.size, now.size)
         verify_consistency(before.size, now.size, proof, before.root, now.root)
         assert session.scalar(select(func.count()).select_from(NodeRow).where(NodeRow.level == 0)) == now.size
+
+
+def test_parts_of_any_length_are_verified_and_continue_each_other(world: Any, tmp_path: Path) -> None:
+    entry = Entry(at=world.clock.now, action=Action.RELEASE, outcome=Outcome.ALLOWED, actor="(operator)")
+    with world.ports.database.writing() as session:
+        audit.record_all(session, [entry] * 1400)
+    world.clock.now += 366 * DAY
+    key, since = world.ports.signer.verifier_key, None
+    for end in (1, 2, 255, 256, 257, 511, 768, 1024, 1030, 1400):
+        part = tmp_path / str(end)
+        put(world, part, Wanted(365, until=end))
+        since = verify_export(part, key, since).checkpoint
+        assert since.size == end
+        verify_export(exported(world, tmp_path / "rest"), key, since)
+    assert lowest(world)[:2] == [1400, 1400]
 
 
 def test_a_server_starts_and_releases_on_what_is_kept(

@@ -9,14 +9,16 @@ from typing import Any
 import pytest
 from administrator import take_guard_away
 from old_log import Killed, killed, killed_while_deleting, lowest, put, silent
+from publishing_world import pushed
 from sqlalchemy import update
 
 from faceseal.errors import TransparencyError
 from faceseal.translog import verify_export
-from keyserver import putting_away
+from keyserver import audit, putting_away
 from keyserver.audit.export import export_lines
 from keyserver.errors import SetupError
 from keyserver.putting_away import DAY, PutAway, Wanted, put_away
+from keyserver.service.witnessed import log_keys, newest_witnessed
 from keyserver.store.tables import EntryRow, LogRow
 
 
@@ -176,3 +178,64 @@ def test_of_two_that_put_away_at_once_one_has_its_file_on_record(
     with pytest.raises(SetupError, match="somebody else"):
         put(world, tmp_path / "slower")
     assert lowest(world)[0] == 3
+
+
+def test_where_witnesses_count_nothing_is_put_away_that_they_have_not_cosigned(
+    world: Any, old: list[str], witnesses: Any, publisher_of: Any, seconds: Any, tmp_path: Path
+) -> None:
+    publisher = publisher_of(*witnesses.sinks(), keys=tuple(witnesses.keys), quorum=2)
+    with pytest.raises(SetupError, match="cosigned"):
+        put(world, tmp_path / "file")
+    assert world.leaves()[:-1] == old
+    publisher.begin()
+    assert put(world, tmp_path / "file").end == len(old)
+    # And they go on with the log that is left.
+    pushed(publisher, seconds)
+    with world.ports.database.reading() as session:
+        found = newest_witnessed(session, log_keys(world.ports), world.ports.trust.witnessing)
+        assert found is not None
+        assert found.checkpoint == audit.current_checkpoint(session)
+    assert world.ports.trust.doubts() == {}
+
+
+def test_what_was_answered_within_a_day_is_answered_again_whatever_was_put_away(
+    world: Any, old: list[str], granted: Any, tmp_path: Path
+) -> None:
+    alice, body = granted.requester, granted.body()
+
+    def release() -> Any:
+        headers = {**alice.headers(alice.proof("POST", granted.path)), "Idempotency-Key": "one"}
+        return world.client.post(granted.path, headers=headers, json=body)
+
+    first = release()
+    world.clock.now += DAY - 1
+    put(world, tmp_path / "file", Wanted(keep_days=2))
+    again = release()
+    assert (first.status_code, again.status_code) == (200, 200)
+    assert again.json() == first.json()
+
+
+def test_a_server_that_runs_goes_on_while_entries_are_deleted(
+    world: Any, old: list[str], alice: Any, bob: Any, tmp_path: Path
+) -> None:
+    made: list[int] = []
+
+    def meanwhile(_done: int) -> None:
+        key, _ = alice.create_key()
+        _, token = world.grant_token(alice, bob, key.id)
+        made.append(alice.release(key.id, token).status_code)
+
+    assert put_away(world.ports, tmp_path / "file", Wanted(365), meanwhile) is not None
+    assert made == [200]
+    verified = verify_export(exported(world, tmp_path / "rest"), world.ports.signer.verifier_key)
+    assert verified.first == len(old)
+
+
+@pytest.mark.parametrize("after", [0, 1])
+def test_what_a_killed_run_has_left_is_deleted_by_a_run_with_another_file(
+    world: Any, old: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    killed_while_deleting(world, tmp_path / "first", monkeypatch, after)
+    assert put_away(world.ports, tmp_path / "second", Wanted(365), silent) is None
+    assert lowest(world)[0] == len(old)
+    assert not (tmp_path / "second").exists()

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session
 
 from faceseal.errors import TransparencyError
@@ -27,7 +28,7 @@ from keyserver.audit import Entry, Outcome, retention
 from keyserver.audit.entry import OPERATOR
 from keyserver.audit.export import export_lines
 from keyserver.durable import sync_folder
-from keyserver.errors import SetupError
+from keyserver.errors import SetupError, StoreUnavailable
 from keyserver.service.ports import Ports
 from keyserver.service.witnessed import log_keys, newest_witnessed
 from keyserver.store import log
@@ -68,6 +69,7 @@ def put_away(ports: Ports, path: Path, wanted: Wanted, progress: Progress) -> Pu
     is the answer if it was on record already.  Raises SetupError if something may not be put away, or the file is
     there and is another one; TransparencyError if the database does not hold what was signed; Unavailable.
     """
+    _require_owner(ports)
     left = _delete(ports, progress)
     found = _existing(ports, path) if path.exists() else None
     if left and found is not None and _is_on_record(ports, found):
@@ -83,6 +85,19 @@ def put_away(ports: Ports, path: Path, wanted: Wanted, progress: Progress) -> Pu
     _record(ports, found)
     _delete(ports, progress)
     return found
+
+
+def _require_owner(ports: Ports) -> None:
+    """Before a large file is written for nothing."""
+    try:
+        with ports.database.probing() as session:
+            store.delete(session, 0, [])
+    except StoreUnavailable as failure:
+        if isinstance(failure.__cause__, ProgrammingError):
+            raise SetupError(
+                "the database does not let this role delete entries; use that of the tables' owner"
+            ) from None
+        raise
 
 
 def _end(session: Session, wanted: Wanted, now: int) -> int:
