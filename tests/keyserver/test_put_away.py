@@ -31,7 +31,7 @@ from keyserver.audit.export import export_lines
 from keyserver.backup import saving, stream
 from keyserver.cli import main
 from keyserver.errors import BackupBroken, SetupError
-from keyserver.putting_away import DAY, Wanted
+from keyserver.putting_away import DAY, Wanted, put_away
 from keyserver.service import people, reindexing
 from keyserver.settings import Settings
 from keyserver.store import log
@@ -226,6 +226,18 @@ def test_a_restored_database_proves_what_was_put_away_before_the_backup(
         size = audit.current_checkpoint(ours).size
         for index in range(size):
             assert audit.prove_inclusion(theirs, index, size) == audit.prove_inclusion(ours, index, size)
+    ports.database.close()
+
+
+def test_after_an_older_backup_was_restored_the_same_file_is_put_away_again(
+    world: Any, old: list[str], settings: Settings, tmp_path: Path
+) -> None:
+    recovery.back_up(world.ports, settings, tmp_path / "backup", PASSPHRASE, silent)
+    found = put(world, tmp_path / "old")
+    into = fresh(settings, tmp_path)
+    recovery.restore(into, tmp_path / "backup", PASSPHRASE, silent, world.clock.now)
+    ports = installation.open_ports(into, world.clock)
+    assert put_away(ports, tmp_path / "old", Wanted(365), silent) == found
     ports.database.close()
 
 
