@@ -16,6 +16,7 @@ import pytest
 from administrator import take_guard_away
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from old_log import old  # noqa: F401 - a fixture
 from opened_log import opened_entries
 from postgresql_server import postgresql_programs, running_postgresql
 from publishing_world import file, publisher_of, seconds, witnesses  # noqa: F401 - fixtures

@@ -149,4 +149,5 @@ def test_no_scope_serves_the_operators_actions() -> None:
         Action.MAKE_BACKUP,
         Action.RESTORE_BACKUP,
         Action.ERASE_SUBJECT,
+        Action.PUT_AWAY,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,8 @@ from sqlalchemy.exc import ProgrammingError
 
 from keyserver import audit
 from keyserver.cli import main
-from keyserver.errors import StoreUnavailable
+from keyserver.errors import SetupError, StoreUnavailable
+from keyserver.putting_away import DAY, Wanted, put_away
 from keyserver.settings import Settings
 from keyserver.store.database import Database
 
@@ -90,6 +92,14 @@ def test_the_role_cannot_change_the_log_nor_take_its_guard_away(world: Any, alic
         assert words in str(cause), statement
     with world.ports.database.reading() as session:
         assert audit.current_checkpoint(session) == before
+
+
+def test_the_role_puts_no_entries_away(world: Any, alice: Any, tmp_path: Path) -> None:
+    alice.create_key()
+    world.clock.now += 366 * DAY
+    with pytest.raises(SetupError, match="use that of the tables' owner"):
+        put_away(world.ports, tmp_path / "file", Wanted(keep_days=365), lambda _: None)
+    assert list(tmp_path.glob("*file*")) == []
 
 
 @pytest.mark.parametrize("name", ["", 'a"; DROP TABLE keks; --', "a b", "1a", "a" * 64, "ä"])

@@ -32,6 +32,13 @@ def test_the_program_on_the_page_verifies_exports_of_both_versions(verify, tmp_p
         assert verify(written(tmp_path / "log.jsonl", lines), str(KEY)) == size
 
 
+def test_the_program_on_the_page_verifies_parts_that_are_put_together(verify, tmp_path):
+    made = made_log(600)
+    parts = [made.export(size=100), made.export(first=100, size=300), made.export(first=300)]
+    whole = [parts[-1][0], *(line for part in parts for line in part[1:])]
+    assert verify(written(tmp_path / "whole.jsonl", whole), str(KEY)) == 600
+
+
 def test_the_program_on_the_page_refuses_what_was_altered(verify, tmp_path):
     made = made_log(300)
     lines = made.export()

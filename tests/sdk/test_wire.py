@@ -115,11 +115,12 @@ EXAMPLES[wire.KeysCreated] = {
 }
 EXAMPLES[wire.KeyMatch] = {"key": EXAMPLES[wire.KeyInfo], "distance": 10}
 EXAMPLES[wire.KeyMatches] = {"matches": [EXAMPLES[wire.KeyMatch]]}
-EXAMPLES[wire.AuditPage] = {"entries": [EXAMPLES[wire.AuditEntry]], "next": "A" * 75}
+EXAMPLES[wire.AuditPage] = {"entries": [EXAMPLES[wire.AuditEntry]], "next": "A" * 75, "first_kept": 500}
 EXAMPLES[wire.PhotoHistory] = {
     "keys": [EXAMPLES[wire.KeyMatch]],
     "entries": [EXAMPLES[wire.AuditEntry]],
     "next": "A" * 75,
+    "first_kept": 500,
 }
 EXAMPLES[wire.GrantPage] = {"grants": [EXAMPLES[wire.Grant]], "next": "A" * 75}
 EXAMPLES[wire.PolicyInfo] = {"version": 3, "set_at": 1_700_000_000, "policy": EXAMPLES[wire.GrantPolicy]}
@@ -147,8 +148,8 @@ GRANT_DETAILS = {
 ALWAYS_IN_ENTRIES = {"index", "leaf", "at", "action", "outcome", "personal", "actor"}
 DEFAULTS = {
     wire.AuditEntry: wire.AuditEntry.model_fields.keys() - ALWAYS_IN_ENTRIES,
-    wire.AuditPage: {"next"},
-    wire.PhotoHistory: {"next"},
+    wire.AuditPage: {"next", "first_kept"},
+    wire.PhotoHistory: {"next", "first_kept"},
     wire.CreateKey: {"labels"},
     wire.NewKey: {"recipient", "labels"},
     wire.CreateKeys: {"recipient"},

@@ -46,6 +46,7 @@ class Action(StrEnum):
     PROVE_LOG = "audit.prove"
     SEARCH_AUDIT = "audit.search"
     ERASE_SUBJECT = "subject.erase"
+    PUT_AWAY = "audit.put_away"
 
 
 SCOPES: Mapping[Action, frozenset[Scope]] = {

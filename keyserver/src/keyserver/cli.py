@@ -21,7 +21,7 @@ from typer.exceptions import TyperException
 
 from faceseal.errors import FacesealError
 from faceseal.translog import VerifierKey
-from keyserver import cli_auditing, cli_backup, cli_logkeys, cli_settings, cli_witness, installation
+from keyserver import cli_auditing, cli_backup, cli_logkeys, cli_retention, cli_settings, cli_witness, installation
 from keyserver.audit.export import export_lines, verify_export
 from keyserver.cli_database import database_app
 from keyserver.cli_options import Data, Tenant, read_settings
@@ -37,6 +37,7 @@ app = typer.Typer(help="The faceseal key server.", add_completion=False, pretty_
 audit_app = typer.Typer(help="The audit log.")
 app.add_typer(audit_app, name="audit")
 cli_auditing.add_commands(audit_app)
+cli_retention.add_commands(audit_app)
 issuer_app = typer.Typer(help="The built-in issuer of tokens.")
 app.add_typer(issuer_app, name="issuer")
 

@@ -60,7 +60,7 @@ def restore(
     rows = sum(found.rows.values())
     typer.echo(
         f"{file}: {done}; of {_time(found.manifest.made_at)}, schema {found.manifest.schema}, {rows:,} rows, "
-        f"{found.checkpoint.size:,} proved log entries; its keys need the root ({found.manifest.root}) of then"
+        f"{found.rows['audit_entries']:,} proved log entries; its keys need the root ({found.manifest.root}) of then"
     )
 
 

@@ -107,6 +107,8 @@ class Settings(BaseSettings):
     """Between two looks at the log, which is pushed if it has grown."""
     checkpoint_unwitnessed_seconds: int | None = Field(None, ge=10, le=30 * 86400)
     """For how long an entry may lack witnesses before no key is released any more; None: for ever."""
+    audit_keep_days: int = Field(365, ge=2, le=36500)
+    """Younger entries of the audit log are never put away.  Two days: kept answers read theirs for one."""
     client_rates: RatesSetting = parse_rates("create=50,release=100,read=100,other=50")
     """What one client may do in a second on average, by kind; ten seconds' worth at once; 0: no limit."""
     tenant_rates: RatesSetting = parse_rates("create=500,release=1000,read=1000,other=500")

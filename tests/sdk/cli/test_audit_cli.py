@@ -50,6 +50,17 @@ def test_a_log_that_is_proved_is_described(audit, export, tmp_path):
     ]
 
 
+def test_an_older_export_stands_for_its_checkpoint(audit, tmp_path):
+    part = written(tmp_path / "part.jsonl", made_log(260).export(first=100))
+    rest = written(tmp_path / "rest.jsonl", MADE.export(first=260))
+    code, out, err = audit("verify", rest, "--key", KEY, "--since", part)
+    assert (code, err) == (0, "")
+    assert "the checkpoint of 260 entries" in out
+    code, _, err = audit("verify", part, "--key", KEY, "--since", rest)
+    assert code == 1
+    assert "fewer entries than the older checkpoint" in err
+
+
 def test_an_export_that_begins_later_says_so(audit, tmp_path):
     _, out, _ = audit("verify", written(tmp_path / "late.jsonl", MADE.export(first=260)), "--key", KEY)
     assert "entries 260 to 299 of 300" in out
@@ -84,7 +95,8 @@ def test_what_cannot_be_read_is_one_line_and_exit_code_2(audit, export, tmp_path
         ((export, "--key", "rubbish"), "not a log's verifier key"),
         ((export,), "--key"),
         ((export, "--key", KEY, "--since", nothing), "cannot read"),
-        ((export, "--key", KEY, "--since", export), "does not hold a checkpoint"),
+        ((export, "--key", KEY, "--since", older(tmp_path, '{"checkpoint":7}\n')), "does not hold a checkpoint"),
+        ((export, "--key", STRANGER, "--since", export), "does not hold a checkpoint"),
         ((export, "--key", KEY, "--since", older(tmp_path, MADE.note(9)[:-9] + "AAAAAAAA\n")), "does not hold"),
     ):
         code, out, err = audit("verify", *arguments)

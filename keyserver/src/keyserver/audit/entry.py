@@ -83,6 +83,12 @@ class Entry:
     due_at: int | None = None
     verifier_key: str | None = None
     """Of a key that signs the log from now on, or no longer."""
+    first: int | None = None
+    """Of entries that were put away: the number of the first,"""
+    end: int | None = None
+    """that after the last,"""
+    file_sha256: bytes | None = None
+    """and the digest of the file that holds them."""
     about: UUID | None = None
     """Pseudonym of somebody else whom the entry is about."""
     reason: str | None = None
@@ -168,6 +174,10 @@ class Entry:
             "uses_left": self.uses_left,
             "due_at": self.due_at,
             "verifier_key": self.verifier_key,
+            "first": self.first,
+            "end": self.end,
+            # As sha256sum prints it.
+            "file_sha256": None if self.file_sha256 is None else self.file_sha256.hex(),
             "about": _text(self.about),
             "reason": self.reason,
         }

@@ -67,8 +67,10 @@ def extend(session: Session, batch: int = BATCH) -> tuple[int, int]:
     made again.  Nobody appends meanwhile.
     """
     head = log.head_for_append(session)
-    end = min(head.size, head.indexed + batch)
-    add(session, [of_leaf(leaf) for leaf in index.missing(session, head.indexed, end)])
+    # What was put away is found no more.
+    first = max(head.indexed, head.first_kept)
+    end = min(head.size, first + batch)
+    add(session, [of_leaf(leaf) for leaf in index.missing(session, first, end)])
     head.indexed = end
     session.flush()
     return head.indexed, head.size

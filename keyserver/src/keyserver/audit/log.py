@@ -140,8 +140,13 @@ def _append(session: Session, entries: Sequence[Entry]) -> _Grown:
 
 def proved_again(session: Session, index: int, size: int) -> Appended:
     """Entry `index` as it was when it was the tree of `size` entries that was committed with it."""
-    checkpoint = _at(_head(session), size, _hashes(session, [(0, size)])[0])
+    checkpoint = checkpoint_of(session, size)
     return Appended(rows.leaf(session, index), index, prove_inclusion(session, index, size), checkpoint)
+
+
+def checkpoint_of(session: Session, size: int) -> LogHead:
+    """The unsigned checkpoint of the first `size` entries, which there are, to be signed by the keys now in force."""
+    return _at(_head(session), size, root_of(session, size))
 
 
 def root_of(session: Session, size: int) -> bytes:

@@ -11,6 +11,7 @@ import hmac
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, BinaryIO
 
 from sqlalchemy import Table, insert
@@ -20,13 +21,13 @@ from faceseal.errors import TransparencyError
 from faceseal.translog import Checkpoint, VerifierKey, leaf_hash, open_checkpoint
 from keyserver.audit import tree
 from keyserver.audit.indexing import of_leaf
-from keyserver.backup.rows import LONGEST_LINE, decoder, tables
+from keyserver.backup.rows import ENTRIES, LONGEST_LINE, NODES, decoder, tables
 from keyserver.backup.saving import Manifest, Progress
 from keyserver.backup.stream import lines, opened_chunks
 from keyserver.errors import BackupBroken
 from keyserver.store.index import COLUMNS
 from keyserver.store.log import signing_keys
-from keyserver.store.tables import EntryRow, IndexKeyRow, IndexRow, LogRow, NodeRow
+from keyserver.store.tables import IndexKeyRow, IndexRow, LogRow
 
 _BATCH = 1000
 Batch = tuple[Table, list[dict[str, Any]]]
@@ -46,14 +47,26 @@ class _Tree:
 
     def __init__(self) -> None:
         self.size = 0
+        self.put_away = 0
+        """How many of the first leaves are not there."""
         self._edge: dict[tree.Node, bytes] = {}
 
     def grow(self, rows: list[dict[str, Any]]) -> dict[tree.Node, bytes]:
         """The nodes that these leaves complete."""
-        if [row["entry_index"] for row in rows] != list(range(self.size, self.size + len(rows))):
+        return self._grow([row["entry_index"] for row in rows], [leaf_hash(row["leaf"].encode()) for row in rows])
+
+    def grow_without(self, rows: list[dict[str, Any]]) -> dict[tree.Node, bytes]:
+        """The nodes that leaves complete which were put away, and have left their hashes."""
+        if any(row["level"] for row in rows):
+            raise BackupBroken("the backup holds hashes of the audit log that are no leaf's")
+        self.put_away += len(rows)
+        return self._grow([row["position"] for row in rows], [row["hash"] for row in rows])
+
+    def _grow(self, numbers: list[int], leaves: list[bytes]) -> dict[tree.Node, bytes]:
+        if numbers != list(range(self.size, self.size + len(leaves))):
             raise BackupBroken("the audit log's entries are not in their order")
-        made = tree.grown(self._edge, self.size, [leaf_hash(row["leaf"].encode()) for row in rows])
-        self.size += len(rows)
+        made = tree.grown(self._edge, self.size, leaves)
+        self.size += len(leaves)
         known = self._edge | made
         self._edge = {node: known[node] for node in tree.perfect_subtrees((0, self.size))}
         return made
@@ -106,14 +119,16 @@ def _read(
     log_row: dict[str, Any] = {}
     end: dict[str, Any] = {}
     for table, rows in _batches(found, digest.update, end):
-        keep(table, rows)
-        counts[table.name] += len(rows)
+        counts[table.name] = counts.get(table.name, 0) + len(rows)
         progress(table.name, counts[table.name], 0)
         if table.name == LogRow.__tablename__:
             log_row = rows[0]
-        if table.name == EntryRow.__tablename__:
-            made = grown.grow(rows)
-            keep(_NODES, [{"level": at[0], "position": at[1], "hash": value} for at, value in made.items()])
+        if table is not NODES:
+            keep(table, rows)
+        if table in (ENTRIES, NODES):
+            made = grown.grow(rows) if table is ENTRIES else grown.grow_without(rows)
+            keep(NODES, [{"level": at[0], "position": at[1], "hash": value} for at, value in made.items()])
+        if table is ENTRIES:
             for index in _indexed(rows):
                 keep(*index)
     if end.get("rows") != counts or not hmac.compare_digest(str(end.get("sha256")), digest.hexdigest()):
@@ -121,10 +136,11 @@ def _read(
     checkpoint = _checkpoint(manifest, log_row, trusted)
     if (grown.size, grown.root) != (checkpoint.size, checkpoint.root) or log_row["size"] != grown.size:
         raise BackupBroken("the audit log in the backup is not the one that its key has signed")
+    if grown.put_away != log_row["first_kept"]:
+        raise BackupBroken("the backup lacks entries of the audit log that were not put away")
     return Verified(manifest, counts, checkpoint)
 
 
-_NODES = NodeRow.metadata.tables[NodeRow.__tablename__]
 _INDEX = IndexRow.metadata.tables[IndexRow.__tablename__]
 _INDEX_KEYS = IndexKeyRow.metadata.tables[IndexKeyRow.__tablename__]
 
@@ -143,7 +159,7 @@ def _indexed(rows: list[dict[str, Any]]) -> Iterator[Batch]:
 
 def _batches(found: Iterator[bytes], digested: Callable[[bytes], None], end: dict[str, Any]) -> Iterator[Batch]:
     """Rows by table; `end` is filled with the last line, which is no part of what is digested."""
-    expected = iter(tables())
+    expected: Iterator[Table] = iter(tables())
     table: Table | None = None
     rows: list[dict[str, Any]] = []
     decode: Callable[[list[Any]], dict[str, Any]] = dict
@@ -163,6 +179,8 @@ def _batches(found: Iterator[bytes], digested: Callable[[bytes], None], end: dic
         if table is not None and rows:
             yield table, rows
         rows, table = [], next(expected, None)
+        if table is ENTRIES and isinstance(members, dict) and members.get("table") == NODES.name:
+            expected, table = chain([table], expected), NODES
         if table is None:
             end.update(members)
             continue

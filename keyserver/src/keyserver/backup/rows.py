@@ -17,6 +17,9 @@ from keyserver.store.tables import Base
 
 LEFT_OUT = frozenset({"audit_nodes", "audit_index", "audit_index_keys", "rate_buckets", "dpop_proofs"})
 """What is made anew: the log's tree and index from its leaves, and what lives for minutes."""
+ENTRIES = Base.metadata.tables["audit_entries"]
+NODES = Base.metadata.tables["audit_nodes"]
+"""Of entries that were put away a backup holds the leaf hashes, for the tree cannot be made without them."""
 LONGEST_LINE = 4 << 20
 """Bytes; a kept answer is the longest."""
 

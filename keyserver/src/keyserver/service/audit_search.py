@@ -60,9 +60,10 @@ def search_audit(ports: Ports, caller: Caller, search: SearchAudit) -> AuditPage
         found = index.search(session, caller.tenant, wanted, behind, search.limit + 1)
         page, following = _page(ports, found, search.limit, question)
         entries = shown(session, ports.root, caller.tenant, [leaf for _, leaf in page])
+        first_kept = log.first_kept(session)
     if behind is None:
         _record(ports, replace(attempt.entry(Outcome.ALLOWED), about=person))
-    return AuditPage(entries=entries, next=following)
+    return AuditPage(entries=entries, next=following, first_kept=first_kept)
 
 
 def photo_history(ports: Ports, caller: Caller, search: SearchPhoto) -> PhotoHistory:
@@ -84,10 +85,12 @@ def photo_history(ports: Ports, caller: Caller, search: SearchPhoto) -> PhotoHis
         page, following = _page(ports, found, search.limit, question)
         entries = shown(session, ports.root, caller.tenant, [leaf for _, leaf in page])
         purposes = _purposes(session, ports, caller.tenant, entries)
+        first_kept = log.first_kept(session)
     if behind is None:
         asked = attempt.entry(Outcome.ALLOWED)
         _record(ports, asked if search.key_id is not None else replace(asked, key_ids=tuple(key_ids)))
-    return PhotoHistory(keys=keys, entries=[_with_purpose(entry, purposes) for entry in entries], next=following)
+    said = [_with_purpose(entry, purposes) for entry in entries]
+    return PhotoHistory(keys=keys, entries=said, next=following, first_kept=first_kept)
 
 
 def _keys(session: Session, tenant: str, search: SearchPhoto) -> list[KeyMatch]:

@@ -26,6 +26,8 @@ def require_whole(session: Session) -> None:
     newest = session.scalar(select(func.max(EntryRow.entry_index)))
     if newest is None or newest + 1 != size:
         raise SetupError(f"the audit log says that it has {size} entries, and its newest is another one; {_RESTORE}")
+    if session.get(EntryRow, log.first_kept(session)) is None:
+        raise SetupError(f"the audit log lacks the oldest entry that was not put away; {_RESTORE}")
     path = tree.new_nodes(newest)
     children = [(level - 1, 2 * position) for level, position in path if level]
     stored = log.nodes(session, {*path, *children})

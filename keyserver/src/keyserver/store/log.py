@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
 from keyserver.store.bulk import insert_rows
@@ -70,8 +70,8 @@ def leaf(session: Session, index: int) -> str:
 
 
 def first_kept(session: Session) -> int:
-    """The lowest number of a leaf that is there."""
-    return session.scalar(select(func.min(EntryRow.entry_index))) or 0
+    """The lowest number of an entry that was not put away; the row stays unread, for who locks it later."""
+    return session.scalar(select(LogRow.first_kept).where(LogRow.id == 1)) or 0
 
 
 def leaves(session: Session, size: int, first: int = 0) -> Iterator[str]:

@@ -15,6 +15,7 @@ from faceseal import translog
 from faceseal.cli.console import print_fields, utc
 from faceseal.client.receipt import MAX_RECEIPT_BYTES, prove_entry, read_receipt
 from faceseal.errors import AuditFileError, TransparencyError
+from faceseal.translog.exportformat import Header
 
 audit_app = typer.Typer(no_args_is_help=True, help="The key server's audit log.")
 
@@ -34,7 +35,7 @@ def verify(
     key: LogKeyOption,
     since: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="An older checkpoint of the log, which this one must continue."),
+        typer.Option(metavar="FILE", help="An older checkpoint or export of the log, which this one must continue."),
     ] = None,
 ) -> None:
     """Check an exported log; needs neither server nor database.  Exit code 1 if it is not what its key has signed."""
@@ -108,7 +109,10 @@ def _parsed(key: str) -> translog.VerifierKey:
 
 def _older(path: Path, key: translog.VerifierKey) -> translog.Checkpoint:
     try:
-        return translog.open_checkpoint(_read(path, MAX_NOTE_BYTES).decode(), key)
+        data = _read(path, MAX_NOTE_BYTES)
+        # Of an export, such as one of entries that were put away, the first line has it; the rest is not looked at.
+        note = Header.parse(data.partition(b"\n")[0]).checkpoint if data.startswith(b"{") else data.decode()
+        return translog.open_checkpoint(note, key)
     except (UnicodeDecodeError, TransparencyError) as mistake:
         reason = str(mistake) if isinstance(mistake, TransparencyError) else "it is not text"
         raise AuditFileError(f"{path} does not hold a checkpoint of this log: {reason}") from None

@@ -34,6 +34,7 @@ def who(photo: PhotoPath, server: ServerUrl = None, token_file: TokenFile = None
     content = read_file(photo)
     with open_server(server, token_file, None) as source:
         seen = _seen(source, photo, content)
+    _tell_of_older(seen.first_kept)
     if as_json:
         typer.echo(_as_json(seen.entries))
         return
@@ -68,7 +69,10 @@ def search(
     }
     wanted = WantedEntries(**{name: value for name, value in given.items() if value is not None})  # type: ignore[typeddict-item]
     with open_server(server, token_file, None) as source:
-        entries = list(islice(source.search_audit(**wanted), limit))
+        found = source.search_audit(**wanted)
+        entries = list(islice(found, limit))
+    # If there are more than were asked for, older ones are not missed.
+    _tell_of_older(found.first_kept if len(entries) < limit else 0)
     if as_json:
         typer.echo(_as_json(entries))
         return
@@ -87,6 +91,12 @@ def _seen(source: KeyServer, photo: Path, content: bytes) -> SeenBy:
         picture = read_photo(photo)
     exact = source.who_has_seen(sealed_digest=pixel_digest(picture.pixels, picture.color_profile))
     return exact if exact.keys else source.who_has_seen(perceptual_hash=perceptual_hash(picture.pixels))
+
+
+def _tell_of_older(first_kept: int) -> None:
+    if first_kept:
+        older = f"entries of the log before number {first_kept:,} were put away and are not searched"
+        typer.echo(f"{older}; its operator has the files", err=True)
 
 
 def _print(entries: Iterable[wire.AuditEntry]) -> None:

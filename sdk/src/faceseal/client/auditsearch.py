@@ -36,17 +36,38 @@ class WantedEntries(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class SeenBy:
-    """Who has seen a photo.  keys: those that it may be sealed with, nearest first; entries: newest first."""
+    """Who has seen a photo.  keys: those that it may be sealed with, nearest first; entries: newest first.
+
+    first_kept: entries before this number were put away, and are not among them.
+    """
 
     keys: Sequence[wire.KeyMatch]
     entries: Sequence[wire.AuditEntry]
+    first_kept: int = 0
 
 
-def search_audit(connection: Connection, wanted: WantedEntries) -> Iterator[wire.AuditEntry]:
+class FoundEntries(Iterator[wire.AuditEntry]):
+    """Entries, newest first; a page is asked for when it is needed."""
+
+    def __init__(self, pages: Iterator[wire.AuditPage]) -> None:
+        self.first_kept = 0
+        """Entries before this number were put away, and are not among them; known once the first was taken."""
+        self._entries = self._of(pages)
+
+    def __next__(self) -> wire.AuditEntry:
+        """The next one, older."""
+        return next(self._entries)
+
+    def _of(self, pages: Iterator[wire.AuditPage]) -> Iterator[wire.AuditEntry]:
+        for page in pages:
+            self.first_kept = page.first_kept
+            yield from page.entries
+
+
+def search_audit(connection: Connection, wanted: WantedEntries) -> FoundEntries:
     """All entries that fit, newest first; a page is asked for when it is needed.  Raises as `KeyServer` does."""
     asked = protocol_request(wire.SearchAudit, **wanted)
-    for page in _pages(connection, "/v1/audit/entries", asked, wire.AuditPage):
-        yield from page.entries
+    return FoundEntries(_pages(connection, "/v1/audit/entries", asked, wire.AuditPage))
 
 
 def who_has_seen(
@@ -62,7 +83,7 @@ def who_has_seen(
         wire.SearchPhoto, key_id=key_id, sealed_digest=sealed_digest, perceptual_hash=perceptual_hash
     )
     pages = list(_pages(connection, "/v1/audit/photo", asked, wire.PhotoHistory))
-    return SeenBy(pages[0].keys, [entry for page in pages for entry in page.entries])
+    return SeenBy(pages[0].keys, [entry for page in pages for entry in page.entries], pages[-1].first_kept)
 
 
 def _pages(connection: Connection, path: str, asked: BaseModel, kind: type[Page]) -> Iterator[Page]:

@@ -15,7 +15,7 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from faceseal import translog, wire
-from faceseal.client.auditsearch import SeenBy, WantedEntries, search_audit, who_has_seen
+from faceseal.client.auditsearch import FoundEntries, SeenBy, WantedEntries, search_audit, who_has_seen
 from faceseal.client.batches import create_batches
 from faceseal.client.clientkey import load_or_make
 from faceseal.client.connection import Connection
@@ -210,7 +210,7 @@ class KeyServer:
         """The keys that a photo with this digest (32 bytes), or about this hash (8 bytes), may be sealed with."""
         return look_up(self._connection, sealed_digest, perceptual_hash)
 
-    def search_audit(self, **wanted: Unpack[WantedEntries]) -> Iterator[wire.AuditEntry]:
+    def search_audit(self, **wanted: Unpack[WantedEntries]) -> FoundEntries:
         """All entries of the tenant's audit log that fit, newest first; for auditors.  See `auditsearch.WantedEntries`.
 
         The search itself is on record.

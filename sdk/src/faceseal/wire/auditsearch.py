@@ -27,6 +27,8 @@ MAX_LEAF = 64 * 1024
 """Characters; the longest entries name the 1,000 keys that the labels of a grant fit."""
 Word = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[a-z_.]+$")]
 """An action, such as release or grant.approve."""
+FirstKept = Annotated[int, Field(ge=0)]
+"""Number of the oldest entry that can be searched: those before it were put away, into files of the operator's."""
 
 
 class AuditOutcome(StrEnum):
@@ -87,6 +89,7 @@ class AuditPage(Message):
     entries: Annotated[list[AuditEntry], Field(max_length=MOST_ON_A_PAGE)]
     next: Cursor | None = None
     """To be sent with the same question for the entries that follow; None if there are no more."""
+    first_kept: FirstKept = 0
 
 
 class SearchAudit(BaseModel):
@@ -131,3 +134,4 @@ class PhotoHistory(Message):
     entries: Annotated[list[AuditEntry], Field(max_length=MOST_ON_A_PAGE)]
     next: Cursor | None = None
     """To be sent with the same question for the entries that follow; None if there are no more."""
+    first_kept: FirstKept = 0
