@@ -5,7 +5,7 @@ import json
 import pytest
 import typer
 from PIL import Image
-from skimage.data import astronaut, chelsea
+from skimage.data import astronaut, coffee
 
 from faceseal.cli.console import run
 from faceseal.cli.finding import find
@@ -142,7 +142,7 @@ def test_a_photo_that_lost_its_metadata_is_found(faceseal, client, tmp_path):
     sealed, copy, other = (tmp_path / name for name in ("sealed.png", "copy.jpg", "other.png"))
     Image.fromarray(astronaut()).save(sealed)
     Image.fromarray(astronaut()).resize((300, 300)).save(copy, quality=60)
-    Image.fromarray(chelsea()).save(other)
+    Image.fromarray(coffee()).save(other)
     key = camera.create()
     camera.bind(key.key_id, pixel_digest(astronaut(), None), perceptual_hash(astronaut()))
     for photo, nearest in ((sealed, 0), (copy, None)):
