@@ -14,7 +14,6 @@ so that one that hangs holds up neither the others nor a release.
 
 from __future__ import annotations
 
-import hmac
 import logging
 import threading
 import time
@@ -56,7 +55,6 @@ class Publisher:
         self._ticks = ticks
         self._channels = [Channel(sink) for sink in sinks]
         self._gathering = Gathering(ports.database, ports.trust.witnessing)
-        self._known: Checkpoint | None = None
         self._looking = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
@@ -123,23 +121,20 @@ class Publisher:
 
     def _look(self) -> audit.LogHead | None:
         """The log's checkpoint, compared with what this replica has seen; None if there is none to be had."""
-        # The lock first: whoever reads later must not be compared with before whoever has read earlier.
-        with self._looking, self._ports.database.reading() as session:
-            return self._compared(session)
+        with self._looking:
+            # First what is remembered: the log is read after that, so that a right one cannot be behind it.
+            remembered = self._ports.trust.remembered()
+            with self._ports.database.reading() as session:
+                return self._compared(session, remembered)
 
-    def _compared(self, session: Session) -> audit.LogHead | None:
+    def _compared(self, session: Session, remembered: Checkpoint | None) -> audit.LogHead | None:
         ports, trust = self._ports, self._ports.trust
         now = ports.clock()
         try:
             checkpoint = audit.current_checkpoint(session)
             witnessed = newest_witnessed(session, log_keys(ports), trust.witnessing)
-            newest = [each for each in (self._known, witnessed.checkpoint if witnessed else None) if each is not None]
-            for known in newest:
-                if checkpoint.size < known.size:
-                    trust.doubt(MEMORY, logcheck.behind(known.size, checkpoint.size))
-                    return checkpoint
-                if not hmac.compare_digest(audit.root_of(session, known.size), known.root):
-                    trust.doubt(MEMORY, logcheck.rewritten(known.size))
+            for known in (remembered, witnessed.checkpoint if witnessed else None):
+                if known is not None and not trust.compare(known, checkpoint.size, partial(audit.root_of, session)):
                     return checkpoint
             if trust.witnessing.unwitnessed_seconds is not None:
                 since = unwitnessed_since(session, checkpoint.size, witnessed, now)
@@ -147,8 +142,7 @@ class Publisher:
         except (KeyError, SetupError):
             trust.doubt(MEMORY, "the log, or nodes of its tree, are missing")
             return None
-        self._known = checkpoint
-        trust.known(checkpoint.size)
+        trust.remember(checkpoint)
         trust.settle(MEMORY)
         return checkpoint
 
