@@ -154,6 +154,17 @@ def test_everything_but_releases_goes_on_while_witnesses_are_late_and_releases_w
     assert late.trust.late(world.clock.now)
     witnesses.back(0)
     pushed(publisher, seconds)
+    assert alice.ask("POST", granted.path, granted.body()).status_code == 200
+
+
+def test_a_push_that_witnesses_cosign_lets_releases_go_on_before_the_next_look(
+    world: Any, alice: Any, granted: Any, publisher_of: Any, witnesses: Witnesses, seconds: Seconds
+) -> None:
+    publisher = publisher_of(witnesses.sinks()[0], keys=tuple(witnesses.keys[:1]), unwitnessed_seconds=60)
+    publisher.begin()
+    alice.create_key()
+    world.clock.now += 61
+    # This very look finds that it is late, and its push that it is not.
     pushed(publisher, seconds)
     assert alice.ask("POST", granted.path, granted.body()).status_code == 200
 

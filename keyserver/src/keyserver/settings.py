@@ -106,7 +106,10 @@ class Settings(BaseSettings):
     checkpoint_push_seconds: float = Field(5, ge=0.1, le=3600)
     """Between two looks at the log, which is pushed if it has grown."""
     checkpoint_unwitnessed_seconds: int | None = Field(None, ge=10, le=30 * 86400)
-    """For how long an entry may lack witnesses before no key is released any more; None: for ever."""
+    """For how long an entry may lack witnesses before no key is released any more; None: for ever.
+
+    At least three times `checkpoint_push_seconds` and ten (see `sinks.opening`).
+    """
     client_rates: RatesSetting = parse_rates("create=50,release=100,read=100,other=50")
     """What one client may do in a second on average, by kind; ten seconds' worth at once; 0: no limit."""
     tenant_rates: RatesSetting = parse_rates("create=500,release=1000,read=1000,other=500")

@@ -18,6 +18,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 from sqlalchemy.orm import Session
@@ -151,7 +152,7 @@ class Publisher:
         try:
             pushed, cosigned = self._pushed(channel.sink, LogOffer(self._ports, checkpoint))
             # Kept before the sink counts as done: if it fails, the sink is asked again.
-            self._gathering.add(pushed.checkpoint, pushed.note, pushed.keys, cosigned)
+            kept = self._gathering.add(pushed.checkpoint, pushed.note, pushed.keys, cosigned)
         except (_Behind, SinkForked) as doubt:
             trust.doubt(name, logcheck.rewritten(doubt.size) if isinstance(doubt, SinkForked) else str(doubt))
             channel.answered(self._ticks())
@@ -161,6 +162,10 @@ class Publisher:
             trust.settle(name)
             channel.took(pushed.checkpoint.size, self._ticks())
             metrics.set_pushed(name, pushed.checkpoint.size, self._ports.clock())
+            if kept and trust.witnessing.unwitnessed_seconds is not None:
+                # Each look comes before its own pushes: without this one, their fruit would count a round later.
+                with suppress(StoreUnavailable):
+                    self._look()
 
     def _pushed(self, sink: Sink, offer: LogOffer) -> tuple[LogOffer, Sequence[Cosignature]]:
         """Raises _Behind only if the log, read after the sink has answered, is shorter than what the sink holds."""

@@ -50,27 +50,28 @@ def newest_witnessed(session: Session, keys: Sequence[VerifierKey], witnessing: 
 
 def keep_witnessed(
     database: Database, keys: Sequence[VerifierKey], witnessing: Witnessing, note: str, cosigned: Sequence[Cosignature]
-) -> None:
+) -> bool:
     """Keep a checkpoint, signed by the log and nobody else, with its cosignatures, unless a newer one is kept.
 
     To one that is kept already cosignatures are added.  Nothing is kept with too few.
-    Raises StoreUnavailable.
+    Whether it was kept.  Raises StoreUnavailable.
     """
     new = _verified(with_cosignatures(note, cosigned), keys, witnessing)
     if new is None or len(new.cosigned) < witnessing.quorum:
-        return
+        return False
     size = new.checkpoint.size
     with database.writing() as session:
         row = witnessed.newest_for_change(session)
         kept = _verified(row.note, keys, witnessing)
         if kept is not None and len(kept.cosigned) >= witnessing.quorum and kept.checkpoint.size > size:
-            return
+            return False
         together = new.cosigned
         if kept is not None and kept.checkpoint == new.checkpoint:
             together = merged(kept.cosigned, new.cosigned)
         row.size = size
         row.note = with_cosignatures(note, together)
     metrics.set_witnessed(size)
+    return True
 
 
 def unwitnessed_since(session: Session, size: int, found: Witnessed | None, now: int) -> int:
