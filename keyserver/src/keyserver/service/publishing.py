@@ -32,7 +32,7 @@ from keyserver.service.gathering import Gathering
 from keyserver.service.logtrust import MEMORY
 from keyserver.service.offer import LogOffer
 from keyserver.service.ports import Ports
-from keyserver.service.witnessed import log_keys, newest_witnessed, unwitnessed_since
+from keyserver.service.witnessed import Uncovered, log_keys, newest_witnessed, unwitnessed_since
 from keyserver.sinks.channel import Channel
 from keyserver.sinks.sink import Sink, SinkAhead, SinkFailed, SinkForked, SinkSpoiled
 
@@ -56,6 +56,7 @@ class Publisher:
         self._ticks = ticks
         self._channels = [Channel(sink) for sink in sinks]
         self._gathering = Gathering(ports.database, ports.trust.witnessing)
+        self._uncovered = Uncovered()
         self._looking = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
@@ -138,7 +139,7 @@ class Publisher:
                 if known is not None and not trust.compare(known, checkpoint.size, partial(audit.root_of, session)):
                     return checkpoint
             if trust.witnessing.unwitnessed_seconds is not None:
-                since = unwitnessed_since(session, checkpoint.size, witnessed, now)
+                since = unwitnessed_since(session, checkpoint.size, witnessed, now, self._uncovered)
                 trust.witnessed_until(since + trust.witnessing.unwitnessed_seconds)
         except (KeyError, SetupError):
             trust.doubt(MEMORY, "the log, or nodes of its tree, are missing")

@@ -74,15 +74,40 @@ def keep_witnessed(
     return True
 
 
-def unwitnessed_since(session: Session, size: int, found: Witnessed | None, now: int) -> int:
+class Uncovered:
+    """When one replica first saw that the newest entries lack witnesses, whatever time they say.
+
+    Whoever calls must not do so with an older state of the log than before.
+    """
+
+    def __init__(self) -> None:
+        self._covered = -1
+        self._seen: int | None = None
+
+    def since(self, covered: int, size: int, now: int) -> int:
+        """The first call's `now` in which a log that is witnessed up to `covered` had more entries; now, if it has not.
+
+        Begins anew only with what is covered further than ever: fewer are covered when a row was altered.
+        """
+        if covered > self._covered:
+            self._covered, self._seen = covered, None
+        if size <= covered:
+            return now
+        self._seen = now if self._seen is None else self._seen
+        return self._seen
+
+
+def unwitnessed_since(session: Session, size: int, found: Witnessed | None, now: int, uncovered: Uncovered) -> int:
     """When the first of the log's `size` entries was written that no witnessed checkpoint covers; now, if none.
 
+    Not later than when it was first seen here: who wrote it may have had a clock that is ahead.
     A witnessed checkpoint of another tree covers nothing; an entry that is gone, or says no time, is of long ago.
     """
     covered = 0
     if found is not None and found.checkpoint.size <= size:
         root = audit.root_of(session, found.checkpoint.size)
         covered = found.checkpoint.size if hmac.compare_digest(root, found.checkpoint.root) else 0
+    seen = uncovered.since(covered, size, now)
     if covered >= size:
         return now
     entry = session.get(EntryRow, covered)
@@ -90,7 +115,7 @@ def unwitnessed_since(session: Session, size: int, found: Witnessed | None, now:
         at = json.loads(entry.leaf).get("at", 0) if entry is not None else 0
     except ValueError:
         at = 0
-    return min(now, at) if isinstance(at, int) else 0
+    return min(seen, at) if isinstance(at, int) else 0
 
 
 def _verified(note: str, keys: Sequence[VerifierKey], witnessing: Witnessing) -> Witnessed | None:
