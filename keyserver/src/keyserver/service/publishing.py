@@ -9,7 +9,8 @@ so that one that hangs holds up neither the others nor a release.
 3. a sink that has another tree: it was rewritten;
 4. 1 to 3 stop releases (`LogTrust`) until the same comparison ends well; meanwhile only the
    sinks that doubt are asked, so that none takes what is in doubt;
-5. a sink that fails is asked again, later each time, and stops nothing.
+5. a sink that fails is asked again, later each time, and stops nothing;
+6. witnesses are all offered one checkpoint until it has its quorum (see `candidate`).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from faceseal.translog import Checkpoint
 from keyserver import audit, metrics
 from keyserver.errors import SetupError, StoreUnavailable
 from keyserver.service import logcheck
+from keyserver.service.candidate import Candidate
 from keyserver.service.gathering import Gathering
 from keyserver.service.logtrust import MEMORY
 from keyserver.service.offer import LogOffer
@@ -56,6 +58,8 @@ class Publisher:
         self._ticks = ticks
         self._channels = [Channel(sink) for sink in sinks]
         self._gathering = Gathering(ports.database, ports.trust.witnessing)
+        self._candidate = Candidate()
+        self._witnessed = 0
         self._uncovered = Uncovered()
         self._looking = threading.Lock()
         self._stopping = threading.Event()
@@ -100,10 +104,14 @@ class Publisher:
         doubts, now = self._ports.trust.doubts(), self._ticks()
         if checkpoint is None:
             return
+        asking = any(each.is_asking for each in self._channels if not each.sink.keeps_notes)
+        # What is in doubt is compared as it is now, and the end has no time for what is not the newest.
+        candidate = self._candidate.chosen(checkpoint, self._witnessed, hold=asking and not doubts and not last)
         for channel in channels:
-            wanted = channel.sink.name in doubts if doubts else channel.is_stale(checkpoint.size, now)
-            if (wanted and channel.is_due(now)) or (last and not doubts and channel.lacks(checkpoint.size)):
-                channel.begin(partial(self._push, channel, checkpoint))
+            offered = checkpoint if channel.sink.keeps_notes else candidate
+            wanted = channel.sink.name in doubts if doubts else channel.is_stale(offered.size, now)
+            if (wanted and channel.is_due(now)) or (last and not doubts and channel.lacks(offered.size)):
+                channel.begin(partial(self._push, channel, offered))
 
     def wait(self, seconds: float, channels: Sequence[Channel] | None = None) -> None:
         """Until what was begun has ended, or the time is over."""
@@ -144,6 +152,7 @@ class Publisher:
         except (KeyError, SetupError):
             trust.doubt(MEMORY, "the log, or nodes of its tree, are missing")
             return None
+        self._witnessed = witnessed.checkpoint.size if witnessed else 0
         trust.remember(checkpoint)
         trust.settle(MEMORY)
         return checkpoint
@@ -161,6 +170,8 @@ class Publisher:
             self._failed(channel, failure)
         else:
             trust.settle(name)
+            if not channel.sink.keeps_notes:
+                self._candidate.at_least(pushed.checkpoint)
             channel.took(pushed.checkpoint.size, self._ticks())
             metrics.set_pushed(name, pushed.checkpoint.size, self._ports.clock())
             if kept and trust.witnessing.unwitnessed_seconds is not None:
