@@ -13,8 +13,11 @@ from starlette.testclient import TestClient
 
 from faceseal.cosignature import cosignatures_of
 from faceseal.translog import open_checkpoint
-from keyserver import metrics
+from keyserver import audit, metrics
+from keyserver.actions import Action
 from keyserver.app import create_app
+from keyserver.audit import Entry, Outcome
+from keyserver.audit.entry import OPERATOR
 from keyserver.errors import SetupError
 from keyserver.service.logtrust import MEMORY
 from keyserver.service.publishing import Publisher
@@ -154,6 +157,54 @@ def test_everything_but_releases_goes_on_while_witnesses_are_late_and_releases_w
     assert late.trust.late(world.clock.now)
     witnesses.back(0)
     pushed(publisher, seconds)
+    assert alice.ask("POST", granted.path, granted.body()).status_code == 200
+
+
+def test_a_push_that_witnesses_cosign_lets_releases_go_on_before_the_next_look(
+    world: Any, alice: Any, granted: Any, publisher_of: Any, witnesses: Witnesses, seconds: Seconds
+) -> None:
+    publisher = publisher_of(witnesses.sinks()[0], keys=tuple(witnesses.keys[:1]), unwitnessed_seconds=60)
+    publisher.begin()
+    alice.create_key()
+    world.clock.now += 61
+    # This very look finds that it is late, and its push that it is not.
+    pushed(publisher, seconds)
+    assert alice.ask("POST", granted.path, granted.body()).status_code == 200
+
+
+def altered_note(world: Any, note: str) -> str:
+    """What was there before."""
+    with world.ports.database.writing() as session:
+        row = session.get_one(WitnessedRow, 1)
+        before: str = row.note
+        row.note = note
+    return before
+
+
+@pytest.mark.parametrize("ahead", [0, 3600, 10**9])
+def test_an_entry_of_a_clock_that_is_ahead_is_late_no_later_than_others(
+    world: Any, alice: Any, granted: Any, publisher_of: Any, witnesses: Witnesses, seconds: Seconds, ahead: int
+) -> None:
+    publisher = publisher_of(witnesses.sinks()[0], keys=tuple(witnesses.keys[:1]), unwitnessed_seconds=60)
+    publisher.begin()
+    witnesses.gone(0)
+    world.clock.now += ahead
+    with world.ports.database.writing() as session:
+        entry = Entry(at=world.clock.now, action=Action.ROTATE_ISSUER, outcome=Outcome.ALLOWED, actor=OPERATOR)
+        audit.append(session, entry)
+    world.clock.now -= ahead
+    pushed(publisher, seconds)
+    # What is altered in the database, and put right, does not begin the time anew.
+    world.clock.now += 30
+    kept = altered_note(world, "")
+    pushed(publisher, seconds)
+    altered_note(world, kept)
+    for more, late in [(30, False), (1, True)]:
+        world.clock.now += more
+        pushed(publisher, seconds)
+        assert world.ports.trust.late(world.clock.now) is late
+    # Once it is covered, the next has its own time.
+    witnesses.back(0)
     pushed(publisher, seconds)
     assert alice.ask("POST", granted.path, granted.body()).status_code == 200
 

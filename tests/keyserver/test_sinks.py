@@ -311,6 +311,19 @@ def test_the_parts_of_an_address_are_what_they_say() -> None:
     assert object_of("s3://bucket.example/a/b") == ("bucket.example", "a/b")
 
 
+def with_a_limit(seconds: int, **others: object) -> dict[str, object]:
+    witness = {"checkpoint_sinks": ("http://127.0.0.1:1",), "checkpoint_witnesses": (str(KEY),)}
+    return {**witness, "checkpoint_unwitnessed_seconds": seconds, **others}
+
+
+@pytest.mark.parametrize(
+    "settings", [with_a_limit(25), with_a_limit(46, checkpoint_push_seconds=12)], ids=["default", "slow"]
+)
+def test_a_limit_with_room_for_three_looks_and_the_answers_is_taken(settings: dict[str, object]) -> None:
+    chosen = Settings(**settings)  # type: ignore[arg-type]
+    assert len(open_sinks(chosen, witnessing_of(chosen))) == 1
+
+
 @pytest.mark.parametrize(
     ("settings", "why"),
     [
@@ -322,6 +335,8 @@ def test_the_parts_of_an_address_are_what_they_say() -> None:
         ({"checkpoint_witnesses": (str(KEY), str(WitnessKey("w2", KEY.public)))}, "two names"),
         ({"checkpoint_unwitnessed_seconds": 60}, "QUORUM"),
         ({"checkpoint_unwitnessed_seconds": 60, "checkpoint_witnesses": (str(KEY),)}, "needs a witness"),
+        (with_a_limit(24), "at least three times .*: 25$"),
+        (with_a_limit(45, checkpoint_push_seconds=12), "at least three times .*: 46$"),
     ],
 )
 def test_settings_that_promise_what_cannot_be_are_refused(settings: dict[str, object], why: str) -> None:

@@ -110,6 +110,8 @@ def open_ports(settings: Settings, clock: Callable[[], int] | None = None, *, lo
             kept = _read_checkpoint(settings.checkpoint_file)
             logcheck.require_continues(session, kept, _signer_of(kept, log_keys.verifier_keys))
         _check_root(session, root, settings)
+    # Before anything is appended: each commit of this process is remembered.
+    database.memory = trust = LogTrust(witnessing_of(settings))
     return Ports(
         database=database,
         root=root,
@@ -124,7 +126,7 @@ def open_ports(settings: Settings, clock: Callable[[], int] | None = None, *, lo
         cursors=Cursors(log_keys.cursor_secret()),
         destruction_wait=settings.destruction_wait_seconds,
         on_break_glass=lambda _tenant: metrics.count_break_glass(),
-        trust=LogTrust(witnessing_of(settings)),
+        trust=trust,
     )
 
 

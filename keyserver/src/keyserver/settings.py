@@ -106,7 +106,10 @@ class Settings(BaseSettings):
     checkpoint_push_seconds: float = Field(5, ge=0.1, le=3600)
     """Between two looks at the log, which is pushed if it has grown."""
     checkpoint_unwitnessed_seconds: int | None = Field(None, ge=10, le=30 * 86400)
-    """For how long an entry may lack witnesses before no key is released any more; None: for ever."""
+    """For how long an entry may lack witnesses before no key is released any more; None: for ever.
+
+    At least three times `checkpoint_push_seconds` and ten (see `sinks.opening`).
+    """
     audit_keep_days: int = Field(365, ge=2, le=36500)
     """Younger entries of the audit log are never put away.  Two days: kept answers read theirs for one."""
     client_rates: RatesSetting = parse_rates("create=50,release=100,read=100,other=50")

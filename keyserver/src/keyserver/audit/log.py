@@ -10,8 +10,9 @@ tree that was rolled back.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -24,6 +25,7 @@ from keyserver.audit.hiding import hide
 from keyserver.audit.people import people_of
 from keyserver.errors import SetupError
 from keyserver.store import log as rows
+from keyserver.store.memory import memory_of, set_appended
 from keyserver.store.tables import LogRow
 
 
@@ -125,8 +127,15 @@ def _append(session: Session, entries: Sequence[Entry]) -> _Grown:
     first, size = head.size, head.size + len(entries)
     numbered = list(zip(range(first, size), entries, hidden, strict=True))
     leaves = [entry.leaf(index, sealed) for index, entry, sealed in numbered]
-    # Of the tree so far, new hashes and proofs need its right edge and nothing else.
-    known = dict(rows.nodes(session, tree.perfect_subtrees((0, first))))
+    # Under the head's lock: whatever this replica remembers by now was committed before.
+    memory = memory_of(session)
+    remembered = memory.remembered() if memory is not None else None
+    # Of the tree so far, new hashes and proofs need its right edge; the comparison, what was the edge before.
+    edges = {*tree.perfect_subtrees((0, first))}
+    if remembered is not None and remembered.size <= first:
+        edges.update(tree.perfect_subtrees((0, remembered.size)))
+    known = dict(rows.nodes(session, edges))
+    continues = memory is None or remembered is None or memory.compare(remembered, first, partial(_root_in, known))
     made = tree.grown(known, first, [leaf_hash(leaf.encode()) for leaf in leaves])
     rows.add(session, first, leaves, made)
     indexing.add(session, [indexing.of_entry(entry, number, sealed) for number, entry, sealed in numbered])
@@ -135,7 +144,17 @@ def _append(session: Session, entries: Sequence[Entry]) -> _Grown:
     head.size = size
     session.flush()
     known |= made
-    return _Grown(leaves, first, known, _at(head, size, tree.range_hash((0, size), known)))
+    grown = _at(head, size, tree.range_hash((0, size), known))
+    if continues:
+        set_appended(session, grown)
+    return _Grown(leaves, first, known, grown)
+
+
+def _root_in(nodes: Mapping[tree.Node, bytes], size: int) -> bytes | None:
+    try:
+        return tree.range_hash((0, size), nodes)
+    except KeyError:
+        return None
 
 
 def proved_again(session: Session, index: int, size: int) -> Appended:

@@ -26,16 +26,16 @@ class Gathering:
 
     def add(
         self, checkpoint: Checkpoint, note: str, keys: Sequence[VerifierKey], cosigned: Sequence[Cosignature]
-    ) -> None:
+    ) -> bool:
         """More cosignatures on a checkpoint that the log, with these keys, has signed; kept once they are enough.
 
-        Raises StoreUnavailable.
+        Whether they were kept.  Raises StoreUnavailable.
         """
         if not cosigned:
-            return
+            return False
         with self._lock:
             together = merged(self._found.pop(checkpoint, ()), cosigned)
             self._found[checkpoint] = together
             while len(self._found) > _MOST:
                 del self._found[next(iter(self._found))]
-        keep_witnessed(self._database, keys, self._witnessing, note, together)
+        return keep_witnessed(self._database, keys, self._witnessing, note, together)

@@ -8,14 +8,17 @@ itself, and a log that went on from an older copy never does.
 
 from __future__ import annotations
 
+import hmac
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from faceseal.cosignature import WitnessKey
+from faceseal.translog import Checkpoint
 from keyserver import metrics
 from keyserver.errors import LogInDoubt
+from keyserver.service import logcheck
 
 MEMORY = "this replica"
 """The source of doubts that nobody outside has raised."""
@@ -39,7 +42,7 @@ class LogTrust:
         self.witnessing = witnessing or Witnessing()
         self._lock = threading.Lock()
         self._doubts: dict[str, str] = {}
-        self._size = 0
+        self._newest: Checkpoint | None = None
         self._until: int | None = None
 
     def require(self, now: int) -> None:
@@ -50,23 +53,32 @@ class LogTrust:
             metrics.count_stopped_release()
             raise LogInDoubt(f"doubted by {', '.join(doubts)}" if doubts else "too long without witnesses")
 
-    def require_grown(self, size: int) -> None:
-        """Goes on if a log that has just been appended to may have this size.  Raises LogInDoubt.
+    def remembered(self) -> Checkpoint | None:
+        """The newest checkpoint that was seen committed, and that continued those before."""
+        with self._lock:
+            return self._newest
 
-        In the very transaction of a release: a database that was put back is noticed before
-        the next look at it.
+    def remember(self, checkpoint: Checkpoint) -> None:
+        """The log was seen with this checkpoint, committed, and it continued what was remembered.
+
+        Threads may come in another order than their transactions: an older one changes nothing.
         """
         with self._lock:
-            known = self._size
-        if size <= known:
-            self.doubt(MEMORY, f"the log was appended to and has {size} entries, and had {known} before")
-            metrics.count_stopped_release()
-            raise LogInDoubt(f"doubted by {MEMORY}")
+            if self._newest is None or checkpoint.size > self._newest.size:
+                self._newest = checkpoint
 
-    def known(self, size: int) -> None:
-        """The log was seen with so many entries, committed, and continued what was known of it."""
-        with self._lock:
-            self._size = max(self._size, size)
+    def compare(self, known: Checkpoint, size: int, root_of: Callable[[int], bytes | None]) -> bool:
+        """Whether a log of `size` entries continues what was known of it before; if not, it is in doubt.
+
+        root_of: of that log's first so many entries; None if nodes of its tree are missing.
+        """
+        if size < known.size:
+            self.doubt(MEMORY, logcheck.behind(known.size, size))
+            return False
+        if not hmac.compare_digest(root_of(known.size) or b"", known.root):
+            self.doubt(MEMORY, logcheck.rewritten(known.size))
+            return False
+        return True
 
     def doubt(self, source: str, why: str) -> None:
         """Stop releases.  Says so once for each new reason, as loudly as a log can."""

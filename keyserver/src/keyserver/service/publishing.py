@@ -9,16 +9,17 @@ so that one that hangs holds up neither the others nor a release.
 3. a sink that has another tree: it was rewritten;
 4. 1 to 3 stop releases (`LogTrust`) until the same comparison ends well; meanwhile only the
    sinks that doubt are asked, so that none takes what is in doubt;
-5. a sink that fails is asked again, later each time, and stops nothing.
+5. a sink that fails is asked again, later each time, and stops nothing;
+6. witnesses are all offered one checkpoint until it has its quorum (see `candidate`).
 """
 
 from __future__ import annotations
 
-import hmac
 import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 from sqlalchemy.orm import Session
@@ -28,11 +29,12 @@ from faceseal.translog import Checkpoint
 from keyserver import audit, metrics
 from keyserver.errors import SetupError, StoreUnavailable
 from keyserver.service import logcheck
+from keyserver.service.candidate import Candidate
 from keyserver.service.gathering import Gathering
 from keyserver.service.logtrust import MEMORY
 from keyserver.service.offer import LogOffer
 from keyserver.service.ports import Ports
-from keyserver.service.witnessed import log_keys, newest_witnessed, unwitnessed_since
+from keyserver.service.witnessed import Uncovered, log_keys, newest_witnessed, unwitnessed_since
 from keyserver.sinks.channel import Channel
 from keyserver.sinks.sink import Sink, SinkAhead, SinkFailed, SinkForked, SinkSpoiled
 
@@ -56,7 +58,9 @@ class Publisher:
         self._ticks = ticks
         self._channels = [Channel(sink) for sink in sinks]
         self._gathering = Gathering(ports.database, ports.trust.witnessing)
-        self._known: Checkpoint | None = None
+        self._candidate = Candidate()
+        self._witnessed = 0
+        self._uncovered = Uncovered()
         self._looking = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
@@ -100,10 +104,14 @@ class Publisher:
         doubts, now = self._ports.trust.doubts(), self._ticks()
         if checkpoint is None:
             return
+        asking = any(each.is_asking for each in self._channels if not each.sink.keeps_notes)
+        # What is in doubt is compared as it is now, and the end has no time for what is not the newest.
+        candidate = self._candidate.chosen(checkpoint, self._witnessed, hold=asking and not doubts and not last)
         for channel in channels:
-            wanted = channel.sink.name in doubts if doubts else channel.is_stale(checkpoint.size, now)
-            if (wanted and channel.is_due(now)) or (last and not doubts and channel.lacks(checkpoint.size)):
-                channel.begin(partial(self._push, channel, checkpoint))
+            offered = checkpoint if channel.sink.keeps_notes else candidate
+            wanted = channel.sink.name in doubts if doubts else channel.is_stale(offered.size, now)
+            if (wanted and channel.is_due(now)) or (last and not doubts and channel.lacks(offered.size)):
+                channel.begin(partial(self._push, channel, offered))
 
     def wait(self, seconds: float, channels: Sequence[Channel] | None = None) -> None:
         """Until what was begun has ended, or the time is over."""
@@ -123,32 +131,29 @@ class Publisher:
 
     def _look(self) -> audit.LogHead | None:
         """The log's checkpoint, compared with what this replica has seen; None if there is none to be had."""
-        # The lock first: whoever reads later must not be compared with before whoever has read earlier.
-        with self._looking, self._ports.database.reading() as session:
-            return self._compared(session)
+        with self._looking:
+            # First what is remembered: the log is read after that, so that a right one cannot be behind it.
+            remembered = self._ports.trust.remembered()
+            with self._ports.database.reading() as session:
+                return self._compared(session, remembered)
 
-    def _compared(self, session: Session) -> audit.LogHead | None:
+    def _compared(self, session: Session, remembered: Checkpoint | None) -> audit.LogHead | None:
         ports, trust = self._ports, self._ports.trust
         now = ports.clock()
         try:
             checkpoint = audit.current_checkpoint(session)
             witnessed = newest_witnessed(session, log_keys(ports), trust.witnessing)
-            newest = [each for each in (self._known, witnessed.checkpoint if witnessed else None) if each is not None]
-            for known in newest:
-                if checkpoint.size < known.size:
-                    trust.doubt(MEMORY, logcheck.behind(known.size, checkpoint.size))
-                    return checkpoint
-                if not hmac.compare_digest(audit.root_of(session, known.size), known.root):
-                    trust.doubt(MEMORY, logcheck.rewritten(known.size))
+            for known in (remembered, witnessed.checkpoint if witnessed else None):
+                if known is not None and not trust.compare(known, checkpoint.size, partial(audit.root_of, session)):
                     return checkpoint
             if trust.witnessing.unwitnessed_seconds is not None:
-                since = unwitnessed_since(session, checkpoint.size, witnessed, now)
+                since = unwitnessed_since(session, checkpoint.size, witnessed, now, self._uncovered)
                 trust.witnessed_until(since + trust.witnessing.unwitnessed_seconds)
         except (KeyError, SetupError):
             trust.doubt(MEMORY, "the log, or nodes of its tree, are missing")
             return None
-        self._known = checkpoint
-        trust.known(checkpoint.size)
+        self._witnessed = witnessed.checkpoint.size if witnessed else 0
+        trust.remember(checkpoint)
         trust.settle(MEMORY)
         return checkpoint
 
@@ -157,7 +162,7 @@ class Publisher:
         try:
             pushed, cosigned = self._pushed(channel.sink, LogOffer(self._ports, checkpoint))
             # Kept before the sink counts as done: if it fails, the sink is asked again.
-            self._gathering.add(pushed.checkpoint, pushed.note, pushed.keys, cosigned)
+            kept = self._gathering.add(pushed.checkpoint, pushed.note, pushed.keys, cosigned)
         except (_Behind, SinkForked) as doubt:
             trust.doubt(name, logcheck.rewritten(doubt.size) if isinstance(doubt, SinkForked) else str(doubt))
             channel.answered(self._ticks())
@@ -165,8 +170,14 @@ class Publisher:
             self._failed(channel, failure)
         else:
             trust.settle(name)
+            if not channel.sink.keeps_notes:
+                self._candidate.at_least(pushed.checkpoint)
             channel.took(pushed.checkpoint.size, self._ticks())
             metrics.set_pushed(name, pushed.checkpoint.size, self._ports.clock())
+            if kept and trust.witnessing.unwitnessed_seconds is not None:
+                # Each look comes before its own pushes: without this one, their fruit would count a round later.
+                with suppress(StoreUnavailable):
+                    self._look()
 
     def _pushed(self, sink: Sink, offer: LogOffer) -> tuple[LogOffer, Sequence[Cosignature]]:
         """Raises _Behind only if the log, read after the sink has answered, is shorter than what the sink holds."""

@@ -50,38 +50,64 @@ def newest_witnessed(session: Session, keys: Sequence[VerifierKey], witnessing: 
 
 def keep_witnessed(
     database: Database, keys: Sequence[VerifierKey], witnessing: Witnessing, note: str, cosigned: Sequence[Cosignature]
-) -> None:
+) -> bool:
     """Keep a checkpoint, signed by the log and nobody else, with its cosignatures, unless a newer one is kept.
 
     To one that is kept already cosignatures are added.  Nothing is kept with too few.
-    Raises StoreUnavailable.
+    Whether it was kept.  Raises StoreUnavailable.
     """
     new = _verified(with_cosignatures(note, cosigned), keys, witnessing)
     if new is None or len(new.cosigned) < witnessing.quorum:
-        return
+        return False
     size = new.checkpoint.size
     with database.writing() as session:
         row = witnessed.newest_for_change(session)
         kept = _verified(row.note, keys, witnessing)
         if kept is not None and len(kept.cosigned) >= witnessing.quorum and kept.checkpoint.size > size:
-            return
+            return False
         together = new.cosigned
         if kept is not None and kept.checkpoint == new.checkpoint:
             together = merged(kept.cosigned, new.cosigned)
         row.size = size
         row.note = with_cosignatures(note, together)
     metrics.set_witnessed(size)
+    return True
 
 
-def unwitnessed_since(session: Session, size: int, found: Witnessed | None, now: int) -> int:
+class Uncovered:
+    """When one replica first saw that the newest entries lack witnesses, whatever time they say.
+
+    Whoever calls must not do so with an older state of the log than before.
+    """
+
+    def __init__(self) -> None:
+        self._covered = -1
+        self._seen: int | None = None
+
+    def since(self, covered: int, size: int, now: int) -> int:
+        """The first call's `now` in which a log that is witnessed up to `covered` had more entries; now, if it has not.
+
+        Begins anew only with what is covered further than ever: fewer are covered when a row was altered.
+        """
+        if covered > self._covered:
+            self._covered, self._seen = covered, None
+        if size <= covered:
+            return now
+        self._seen = now if self._seen is None else self._seen
+        return self._seen
+
+
+def unwitnessed_since(session: Session, size: int, found: Witnessed | None, now: int, uncovered: Uncovered) -> int:
     """When the first of the log's `size` entries was written that no witnessed checkpoint covers; now, if none.
 
+    Not later than when it was first seen here: who wrote it may have had a clock that is ahead.
     A witnessed checkpoint of another tree covers nothing; an entry that is gone, or says no time, is of long ago.
     """
     covered = 0
     if found is not None and found.checkpoint.size <= size:
         root = audit.root_of(session, found.checkpoint.size)
         covered = found.checkpoint.size if hmac.compare_digest(root, found.checkpoint.root) else 0
+    seen = uncovered.since(covered, size, now)
     if covered >= size:
         return now
     entry = session.get(EntryRow, covered)
@@ -89,7 +115,7 @@ def unwitnessed_since(session: Session, size: int, found: Witnessed | None, now:
         at = json.loads(entry.leaf).get("at", 0) if entry is not None else 0
     except ValueError:
         at = 0
-    return min(now, at) if isinstance(at, int) else 0
+    return min(seen, at) if isinstance(at, int) else 0
 
 
 def _verified(note: str, keys: Sequence[VerifierKey], witnessing: Witnessing) -> Witnessed | None:

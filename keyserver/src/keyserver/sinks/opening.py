@@ -13,6 +13,9 @@ from keyserver.sinks.addresses import object_of, path_of
 from keyserver.sinks.file import FileSink
 from keyserver.sinks.sink import Sink
 
+ANSWER_SECONDS = 10
+"""What witnesses are given to answer, and a replica to begin, beside the looks at the log."""
+
 
 def open_sinks(settings: Settings, witnessing: Witnessing) -> Sequence[Sink]:
     """All sinks that the settings name.  Asks none of them.  Raises SetupError."""
@@ -21,6 +24,7 @@ def open_sinks(settings: Settings, witnessing: Witnessing) -> Sequence[Sink]:
     witnessed = any(not url.startswith(("file:", "s3:")) for url in settings.checkpoint_sinks)
     if settings.checkpoint_unwitnessed_seconds is not None and not witnessed:
         raise SetupError("KEYSERVER_CHECKPOINT_UNWITNESSED_SECONDS needs a witness in KEYSERVER_CHECKPOINT_SINKS")
+    _require_time(settings)
     return [_opened(url, witnessing) for url in settings.checkpoint_sinks]
 
 
@@ -37,6 +41,17 @@ def witnessing_of(settings: Settings) -> Witnessing:
     if settings.checkpoint_quorum > len(keys) and (keys or limit is not None):
         raise SetupError("KEYSERVER_CHECKPOINT_QUORUM is more than there are KEYSERVER_CHECKPOINT_WITNESSES")
     return Witnessing(keys, settings.checkpoint_quorum, limit)
+
+
+def _require_time(settings: Settings) -> None:
+    limit = settings.checkpoint_unwitnessed_seconds
+    # An entry waits a look for its push, and a witness that has failed once for two more.
+    least = 3 * settings.checkpoint_push_seconds + ANSWER_SECONDS
+    if limit is not None and limit < least:
+        raise SetupError(
+            "KEYSERVER_CHECKPOINT_UNWITNESSED_SECONDS must be at least three times "
+            f"KEYSERVER_CHECKPOINT_PUSH_SECONDS and {ANSWER_SECONDS} seconds: {least:g}"
+        )
 
 
 def _opened(url: str, witnessing: Witnessing) -> Sink:

@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import QueuePool
 
 from keyserver.errors import SetupError, StoreUnavailable
+from keyserver.store import memory
 from keyserver.tracing import span
 
 
@@ -36,6 +37,8 @@ class Database:
     def __init__(self, url: str, pool: Pool | None = None) -> None:
         """Opens no connection yet.  Raises SetupError if the URL is not one that is supported."""
         self.engine = _engine(url, pool or Pool())
+        self.memory: memory.LogMemory | None = None
+        """Of the log, for whoever goes on for longer than one transaction."""
         writing, reading = self.engine, self.engine
         if self.engine.dialect.name == "sqlite":
             writing = self.engine.execution_options(begin="BEGIN IMMEDIATE")
@@ -53,7 +56,11 @@ class Database:
         Raises StoreUnavailable if the database fails in the block or at the commit.
         """
         with span("database", transaction="writing"), wrapped_errors(), self._writing.begin() as session:
+            memory.begin(session, self.memory)
             yield session
+        appended = memory.appended(session)
+        if self.memory is not None and appended is not None:
+            self.memory.remember(appended)
 
     @contextmanager
     def reading(self) -> Iterator[Session]:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from sqlalchemy.orm import Session
 
+from keyserver.store import memory
 from keyserver.store.database import Database, wrapped_errors
 
 
@@ -30,8 +31,14 @@ class JoinedDatabase(Database):
     def writing(self) -> Iterator[Session]:
         """See `Database`; committed when the whole is."""
         self.wrote = True
-        with wrapped_errors(), self._session.begin_nested():
-            yield self._session
+        before = memory.appended(self._session)
+        try:
+            with wrapped_errors(), self._session.begin_nested():
+                yield self._session
+        except BaseException:
+            # What it has appended is undone with it, and must not be taken for committed.
+            memory.set_appended(self._session, before)
+            raise
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
