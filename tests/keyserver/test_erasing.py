@@ -1,0 +1,55 @@
+"""Erasing somebody who is busy meanwhile, has very many grants, or comes again."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+
+from faceseal.wire import PurposeCode
+from keyserver import audit, installation
+from keyserver.actions import Action
+from keyserver.audit import Entry, Outcome
+from keyserver.service import people
+from keyserver.service.grants import new_grant_row
+from keyserver.settings import Settings
+from keyserver.store.tables import ApprovalRow, GrantRow
+
+
+def test_an_erasure_reaches_the_request_and_the_approval_that_were_under_way(
+    settings: Settings, world: Any, alice: Any, bob: Any
+) -> None:
+    key, _ = alice.create_key()
+    world.set_policy(quorum=2)
+    approved = UUID(bob.request_grant(key.id)["id"])
+    other = installation.open_ports(settings, world.clock)
+    steps: list[people.Erasing] = []
+    done = threading.Event()
+
+    def erase_her() -> None:
+        steps.extend(people.erase(other, "default", "alice"))
+        done.set()
+
+    now = world.clock.now
+    requested = new_grant_row(world.ports.new_id(), alice.caller(), PurposeCode.OTHER, "court order 17", now)
+    requested.valid_for, requested.quorum, requested.policy_version, requested.approvals_expire = 60, 2, 1, None
+    thread = threading.Thread(target=erase_her)
+    with world.ports.database.writing() as session:
+        session.add(requested)
+        session.add(ApprovalRow(grant_id=approved, approver="alice", at=now))
+        session.flush()
+        entry = Entry(at=now, action=Action.REQUEST_GRANT, outcome=Outcome.ALLOWED, actor="alice", tenant="default")
+        audit.append(session, entry)
+        requested_id = requested.id
+        thread.start()
+        assert not done.wait(0.5)
+    thread.join(20)
+    assert done.is_set()
+    with world.ports.database.reading() as session:
+        row = session.get_one(GrantRow, requested_id)
+        assert (row.requested_by == "alice", row.purpose, row.jkt) == (False, "other", None)
+        assert "alice" not in session.scalars(select(ApprovalRow.approver)).all()
+    assert (steps[-1].grants, steps[-1].keys) == (2, 1)
+    other.database.close()
