@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
-from sqlalchemy import select
+from sqlalchemy import event, insert, select
 
 from faceseal.wire import PurposeCode
 from keyserver import audit, installation
@@ -15,6 +15,7 @@ from keyserver.audit import Entry, Outcome
 from keyserver.service import people
 from keyserver.service.grants import new_grant_row
 from keyserver.settings import Settings
+from keyserver.store import names
 from keyserver.store.tables import ApprovalRow, GrantRow
 
 
@@ -53,3 +54,33 @@ def test_an_erasure_reaches_the_request_and_the_approval_that_were_under_way(
         assert "alice" not in session.scalars(select(ApprovalRow.approver)).all()
     assert (steps[-1].grants, steps[-1].keys) == (2, 1)
     other.database.close()
+
+
+def test_whoever_has_very_many_grants_is_erased_in_statements_of_few_values(world: Any, alice: Any) -> None:
+    """PostgreSQL takes 65,535 in one: the number of somebody's grants must not be that of a statement's values."""
+    number, now = 3 * names.BATCH, world.clock.now
+    with world.ports.database.writing() as session:
+        first = new_grant_row(world.ports.new_id(), alice.caller(), PurposeCode.OTHER, "court order 17", now)
+        first.valid_for = 60
+        session.add(first)
+        session.flush()
+        row = session.execute(select(GrantRow.__table__)).mappings().one()
+        made = [{**row, "id": uuid4()} for _ in range(number - 1)]
+        session.execute(insert(GrantRow), made)
+        approvals = [{"grant_id": each["id"], "approver": "alice", "at": now} for each in made]
+        session.execute(insert(ApprovalRow), approvals)
+    most = 0
+
+    def count(_conn: object, _cursor: object, _statement: str, values: Any, _context: object, many: bool) -> None:
+        nonlocal most
+        most = max(most, *(len(each) for each in (values if many else [values])))
+
+    engine = world.ports.database.engine
+    event.listen(engine, "before_cursor_execute", count)
+    steps = list(people.erase(world.ports, "default", "alice"))
+    event.remove(engine, "before_cursor_execute", count)
+    assert steps[-1].grants == number
+    assert most <= 2 * names.BATCH
+    with world.ports.database.reading() as session:
+        assert "alice" not in session.scalars(select(GrantRow.requested_by)).all()
+        assert "alice" not in session.scalars(select(ApprovalRow.approver)).all()

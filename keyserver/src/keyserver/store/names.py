@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, lazyload
 from keyserver.store.tables import ApprovalRow, GrantRow, KeyRow
 
 BATCH = 500
-"""Keys that are changed in one transaction."""
+"""Keys that are changed in one transaction; grants whose approvals are changed by one statement."""
 
 
 def replace_in_grants(session: Session, tenant: str, name: str, pseudonym: str) -> int:
@@ -30,8 +30,10 @@ def replace_in_grants(session: Session, tenant: str, name: str, pseudonym: str) 
         if row.decided_by == name:
             row.decided_by = pseudonym
     session.flush()
-    mine = update(ApprovalRow).where(ApprovalRow.approver == name, ApprovalRow.grant_id.in_([row.id for row in rows]))
-    session.execute(mine.values(approver=pseudonym), execution_options={"synchronize_session": False})
+    for start in range(0, len(rows), BATCH):
+        some = [row.id for row in rows[start : start + BATCH]]
+        mine = update(ApprovalRow).where(ApprovalRow.approver == name, ApprovalRow.grant_id.in_(some))
+        session.execute(mine.values(approver=pseudonym), execution_options={"synchronize_session": False})
     return len(rows)
 
 
