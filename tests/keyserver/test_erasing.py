@@ -84,3 +84,20 @@ def test_whoever_has_very_many_grants_is_erased_in_statements_of_few_values(worl
     with world.ports.database.reading() as session:
         assert "alice" not in session.scalars(select(GrantRow.requested_by)).all()
         assert "alice" not in session.scalars(select(ApprovalRow.approver)).all()
+
+
+def test_nobody_counts_twice_for_a_quorum_by_being_erased_in_between(world: Any, alice: Any, bob: Any) -> None:
+    key, _ = alice.create_key()
+    world.set_policy(quorum=2)
+    decided, pending = (alice.request_grant(key.id)["id"] for _ in range(2))
+    for grant_id in (decided, pending):
+        assert bob.post(f"/v1/grants/{grant_id}/approve").status_code == 200
+    assert world.person("carol").post(f"/v1/grants/{decided}/approve").json()["state"] == "approved"
+    assert list(people.erase(world.ports, "default", "bob"))[-1].grants == 2
+
+    again = bob.post(f"/v1/grants/{pending}/approve").json()
+    assert (again["state"], [each["approver"] for each in again["approvals"]]) == ("pending", ["bob"])
+    assert world.person("carol").post(f"/v1/grants/{pending}/approve").json()["state"] == "approved"
+    # Of what is decided it stays on record that two people did.
+    approvers = [each["approver"] for each in alice.get(f"/v1/grants/{decided}").json()["approvals"]]
+    assert (len(approvers), "carol" in approvers, "bob" in approvers) == (2, True, False)

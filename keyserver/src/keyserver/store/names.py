@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session, lazyload
 
+from faceseal.wire import GrantState
 from keyserver.store.tables import ApprovalRow, GrantRow, KeyRow
 
 BATCH = 500
@@ -18,6 +19,7 @@ def replace_in_grants(session: Session, tenant: str, name: str, pseudonym: str) 
     """In whatever grants the person requested, decided on or approved; how many.
 
     Grants that the person requested lose their words, and their client key: nobody can use them any more.
+    Grants that are pending lose the person's approval: whoever comes again would count twice.
     """
     approved = select(ApprovalRow.grant_id).where(ApprovalRow.approver == name)
     named = or_(GrantRow.requested_by == name, GrantRow.decided_by == name, GrantRow.id.in_(approved))
@@ -31,10 +33,17 @@ def replace_in_grants(session: Session, tenant: str, name: str, pseudonym: str) 
             row.decided_by = pseudonym
     session.flush()
     for start in range(0, len(rows), BATCH):
-        some = [row.id for row in rows[start : start + BATCH]]
-        mine = update(ApprovalRow).where(ApprovalRow.approver == name, ApprovalRow.grant_id.in_(some))
-        session.execute(mine.values(approver=pseudonym), execution_options={"synchronize_session": False})
+        _replace_in_approvals(session, rows[start : start + BATCH], name, pseudonym)
     return len(rows)
+
+
+def _replace_in_approvals(session: Session, grants: Sequence[GrantRow], name: str, pseudonym: str) -> None:
+    pending = [row.id for row in grants if row.state is GrantState.PENDING]
+    decided = [row.id for row in grants if row.state is not GrantState.PENDING]
+    gone = delete(ApprovalRow).where(ApprovalRow.approver == name, ApprovalRow.grant_id.in_(pending))
+    kept = update(ApprovalRow).where(ApprovalRow.approver == name, ApprovalRow.grant_id.in_(decided))
+    for change in (gone, kept.values(approver=pseudonym)):
+        session.execute(change, execution_options={"synchronize_session": False})
 
 
 def keys_of(session: Session, tenant: str, name: str, limit: int) -> Sequence[UUID]:
