@@ -1,17 +1,21 @@
-"""Erasing somebody who is busy meanwhile, has very many grants, or comes again."""
+"""Erasing somebody who is busy meanwhile, has very many grants, or comes again; what a memory keeps."""
 
 from __future__ import annotations
 
 import threading
+import weakref
 from typing import Any
 from uuid import UUID, uuid4
 
+import pytest
 from sqlalchemy import event, insert, select
 
 from faceseal.wire import PurposeCode
 from keyserver import audit, installation
 from keyserver.actions import Action
-from keyserver.audit import Entry, Outcome
+from keyserver.audit import Entry, Outcome, personal
+from keyserver.audit.hiding import ContentKeys
+from keyserver.audit.personal import Subject
 from keyserver.service import people
 from keyserver.service.grants import new_grant_row
 from keyserver.settings import Settings
@@ -101,3 +105,16 @@ def test_nobody_counts_twice_for_a_quorum_by_being_erased_in_between(world: Any,
     # Of what is decided it stays on record that two people did.
     approvers = [each["approver"] for each in alice.get(f"/v1/grants/{decided}").json()["approvals"]]
     assert (len(approvers), "carol" in approvers, "bob" in approvers) == (2, True, False)
+
+
+def test_a_replica_that_writes_nothing_more_drops_its_content_keys_at_the_next_look_at_the_log(
+    world: Any, publisher_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    keys = ContentKeys(lambda: now[0], seconds=60)
+    monkeypatch.setattr("keyserver.audit.hiding._CONTENT_KEYS", keys)
+    dropped = weakref.ref(keys.of("t", Subject(uuid4(), personal.new_key()[1])))
+    publisher = publisher_of()
+    for now[0], kept in ((59.9, True), (60.0, False)):
+        publisher.round()
+        assert (dropped() is not None) is kept
