@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from publishing_world import Seconds, another_replica, pushed
 
 from faceseal.errors import TransparencyError
 from faceseal.translog import VerifierKey, open_checkpoint
@@ -17,7 +18,9 @@ from keyserver.audit.logkeys import MOST_KEYS
 from keyserver.cli import main
 from keyserver.errors import BackupBroken, SetupError, StoreUnavailable
 from keyserver.logkey_rotation import retire_log_key, rotate_log_key
+from keyserver.service.publishing import Publisher
 from keyserver.settings import Settings
+from keyserver.sinks.file import FileSink
 
 NOW = 1_800_000_000
 PASSPHRASE = "correct-horse-battery"
@@ -237,3 +240,44 @@ def test_the_commands_rotate_show_and_retire(
         "log_key.rotate.allowed",
         "log_key.retire.allowed",
     ]
+
+
+def test_a_key_is_not_retired_while_a_sink_holds_what_no_other_key_opens(
+    world: Any,
+    old: VerifierKey,
+    settings: Settings,
+    publisher_of: Any,
+    file: FileSink,
+    seconds: Seconds,
+    tmp_path: Path,
+) -> None:
+    publisher = publisher_of(file)
+    publisher.begin()
+    rotate_log_key(settings, NOW)
+    pushing = settings.model_copy(update={"checkpoint_sinks": (file.name, f"file://{tmp_path / 'empty'}")})
+    before = world.leaves()
+    with pytest.raises(SetupError, match=r"kept: no other key has signed.*--force"):
+        retire_log_key(pushing, key_hash(old), NOW)
+    away = settings.model_copy(update={"checkpoint_sinks": (f"file://{tmp_path}",)})
+    with pytest.raises(SetupError, match="cannot be used"):
+        retire_log_key(away, key_hash(old), NOW)
+    # It refuses before anything is done.
+    assert world.leaves() == before
+    assert settings.log_key_file.exists()
+
+    pushed(publisher, seconds)
+    retire_log_key(pushing, key_hash(old), NOW)
+    Publisher(another_replica(world), [file], 1).begin()
+
+
+def test_a_key_is_retired_by_force_though_a_sink_is_away(
+    world: Any, old: VerifierKey, new: VerifierKey, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if settings.database_url is not None:
+        monkeypatch.setenv("KEYSERVER_DATABASE_URL", settings.url)
+    monkeypatch.setenv("KEYSERVER_CHECKPOINT_SINKS", json.dumps([f"file://{tmp_path}"]))
+    retire = ["audit", "retire-key", key_hash(old), "--data", str(settings.data)]
+    assert main(retire) == 2
+    assert settings.log_key_file.exists()
+    assert main([*retire, "--force"]) == 0
+    assert not settings.log_key_file.exists()

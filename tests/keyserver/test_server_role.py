@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import ProgrammingError
 
-from keyserver import audit
+from keyserver import audit, installation
 from keyserver.cli import main
 from keyserver.errors import SetupError, StoreUnavailable
 from keyserver.putting_away import DAY, Wanted, put_away
@@ -32,6 +32,7 @@ FORBIDDEN = {
     "TRUNCATE audit_log": "permission denied",
     "UPDATE audit_log SET first_kept = 1": "permission denied",
     "UPDATE audit_log SET signing_keys = NULL": "permission denied",
+    "UPDATE audit_log SET reader_wrapped = NULL": "permission denied",
     "UPDATE audit_log SET origin = 'another'": "permission denied",
     "INSERT INTO audit_log (id, origin, public_key, size) VALUES (1, 'x', 'k', 0)": "permission denied",
     "UPDATE audit_log SET size = 0": "only grow",
@@ -100,6 +101,28 @@ def test_the_role_puts_no_entries_away(world: Any, alice: Any, tmp_path: Path) -
     with pytest.raises(SetupError, match="use that of the tables' owner"):
         put_away(world.ports, tmp_path / "file", Wanted(keep_days=365), lambda _: None)
     assert list(tmp_path.glob("*file*")) == []
+
+
+def test_the_root_is_moved_by_the_owner_and_not_by_the_role(
+    settings: Settings, world: Any, alice: Any, postgresql_template: Any, tmp_path: Path
+) -> None:
+    alice.create_key()
+    lines = tmp_path / "new.env"
+    lines.write_text(f"KEYSERVER_ROOT=file\nKEYSERVER_ROOT_FILE={tmp_path / 'new.key'}\n")
+    before = world.leaves()
+    with pytest.raises(StoreUnavailable):
+        installation.move_root(settings, lines)
+    assert world.leaves() == before
+    installation.open_ports(settings).database.close()
+    owner = settings.model_copy(update={"database_url": postgresql_template.settings.database_url})
+    installation.move_root(owner, lines)
+    installation.open_ports(settings.model_copy(update={"root_file": tmp_path / "new.key"})).database.close()
+
+
+def test_the_guide_says_who_moves_the_root() -> None:
+    guide = Path(__file__).parents[2] / "docs" / "operating" / "log.md"
+    (row,) = [line for line in guide.read_text().splitlines() if line.startswith("| the owner |")]
+    assert "`kek move-root`" in row
 
 
 @pytest.mark.parametrize("name", ["", 'a"; DROP TABLE keks; --', "a b", "1a", "a" * 64, "ä"])

@@ -69,6 +69,16 @@ def test_each_newer_checkpoint_takes_the_place_of_the_one_before(s3: Any, sink: 
         assert held(s3) == log.note(size)
 
 
+def test_what_lies_there_can_be_read_and_a_store_that_is_away_is_told_from_an_empty_one(
+    s3: Any, sink: S3Sink, log: ToyLog
+) -> None:
+    assert sink.held() is None
+    sink.push(log.offer(3))
+    assert sink.held() == log.note(3).encode()
+    with pytest.raises(SinkFailed, match="NoSuchBucket"):
+        S3Sink("no-such-bucket", "log/newest").held()
+
+
 def test_an_older_one_or_a_forked_one_does_not(s3: Any, sink: S3Sink, log: ToyLog) -> None:
     sink.push(log.offer(10))
     with pytest.raises(SinkAhead):

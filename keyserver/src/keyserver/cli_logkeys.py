@@ -30,7 +30,10 @@ def audit_rotate_key(data: Data = None) -> None:
 def audit_retire_key(
     key_hash: Annotated[str, typer.Argument(metavar="HASH", help="The middle part of its verifier key.")],
     data: Data = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also if a sink is away, or holds what no other key opens.")
+    ] = False,
 ) -> None:
     """Sign no checkpoint with this key any more, and delete its file; clients that know no other key stop."""
-    retired = retire_log_key(read_settings(data), key_hash, int(time.time()))
+    retired = retire_log_key(read_settings(data), key_hash, int(time.time()), force)
     typer.echo(f"{retired} signs no more; delete its file in the other replicas' folders, if they have their own")

@@ -7,6 +7,7 @@ head, in the transaction of the entry that says so: no checkpoint has one withou
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -22,6 +23,8 @@ from keyserver.errors import SetupError
 from keyserver.installation import open_ports
 from keyserver.secretfile import SECRET_BYTES, create_secret
 from keyserver.settings import Settings
+from keyserver.sinks.opening import open_sinks
+from keyserver.sinks.sink import NoteSink, Sink, SinkFailed, SinkSpoiled, signed_by_one
 from keyserver.store import log
 from keyserver.store.tables import LogRow
 
@@ -51,13 +54,17 @@ def rotate_log_key(settings: Settings, now: int) -> VerifierKey:
     return made
 
 
-def retire_log_key(settings: Settings, key_hash: str, now: int) -> VerifierKey:
+def retire_log_key(settings: Settings, key_hash: str, now: int, force: bool = False) -> VerifierKey:
     """Let a key sign no checkpoint any more, on record, and delete its file; returns its public half.
 
-    Its file may be lost already.  Raises SetupError if no key in force has this hash, or no other would be left;
-    Unavailable.
+    Its file may be lost already.  Raises SetupError if no key in force has this hash, or no other would be left, or,
+    unless forced, if a sink is away or holds what none of the others opens; Unavailable.
     """
     ports = open_ports(settings, lost_log_key=key_hash)
+    left = [key for key in ports.signer.verifier_keys if key.key_hash.hex() != key_hash]
+    if left and not force:
+        # Before the log is locked: a sink takes its time.
+        _require_readable(open_sinks(settings, ports.trust.witnessing), left)
     with ports.database.writing() as session:
         head = log.head_for_append(session)
         keys = [VerifierKey(head.origin, public) for public in log.signing_keys(head)]
@@ -74,6 +81,22 @@ def retire_log_key(settings: Settings, key_hash: str, now: int) -> VerifierKey:
     _sync(path.parent)
     ports.database.close()
     return gone
+
+
+def _require_readable(sinks: Sequence[Sink], left: Sequence[VerifierKey]) -> None:
+    """Raises SetupError unless each sink that keeps a note keeps one which a key that is left has signed."""
+    for sink in sinks:
+        if not isinstance(sink, NoteSink):
+            continue
+        try:
+            content = sink.held()
+            if content is not None:
+                signed_by_one(content, left, left[0].name)
+        except SinkSpoiled:
+            why = "no other key has signed what it holds; let a server push to it first"
+            raise SetupError(f"{sink.name}: {why}, or use --force") from None
+        except SinkFailed as failure:
+            raise SetupError(f"{sink.name}: {failure}; try again when it is back, or use --force") from None
 
 
 def _set(session: Session, head: LogRow, keys: list[bytes]) -> None:

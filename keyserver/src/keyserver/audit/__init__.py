@@ -1,6 +1,7 @@
 """The audit log: an RFC 6962 Merkle tree of canonical JSON entries, kept in the database."""
 
 from keyserver.audit.entry import Entry, Outcome
+from keyserver.audit.hiding import forget_content_keys
 from keyserver.audit.log import (
     Appended,
     LogHead,
@@ -29,6 +30,7 @@ __all__ = [
     "append_all",
     "checkpoint_of",
     "current_checkpoint",
+    "forget_content_keys",
     "prove_all_consistent",
     "prove_consistency",
     "prove_inclusion",

@@ -3,7 +3,8 @@
 To seal a content key to somebody takes as long as writing ten entries.  So a process uses one
 for a minute, for whatever it writes of that person.  It names the person's key, which entries
 are sealed to only while that person is there: an erasure makes no difference to it, but that a
-replica's memory holds, for as long, what opens the entries that it wrote last.
+replica's memory holds, until its first look at the log after that minute, what opens the
+entries that it wrote last.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _Said = tuple[object, ...]
 
 
 class ContentKeys:
-    """At most `capacity` content keys of a process, none older than `seconds`; the oldest make room."""
+    """At most `capacity` content keys of a process, none used for longer than `seconds`; the oldest make room."""
 
     def __init__(self, clock: Callable[[], float], seconds: float = SECONDS, capacity: int = CAPACITY) -> None:
         """`clock` is in seconds and never goes back."""
@@ -36,7 +37,7 @@ class ContentKeys:
         """The one to seal with now."""
         now = self._clock()
         with self._lock:
-            self._forget(now)
+            self._forget(now, self._capacity - 1)
             kept = self._kept.get((tenant, subject))
         if kept is not None:
             return kept[1]
@@ -47,15 +48,26 @@ class ContentKeys:
             self._kept[tenant, subject] = (now + self._seconds, made)
         return made
 
-    def _forget(self, now: float) -> None:
+    def forget(self) -> None:
+        """Drop those whose time is over; to be called now and then: who writes nothing more asks for none."""
+        now = self._clock()
+        with self._lock:
+            self._forget(now, self._capacity)
+
+    def _forget(self, now: float, most: int) -> None:
         while self._kept:
             oldest = next(iter(self._kept))
-            if self._kept[oldest][0] > now and len(self._kept) < self._capacity:
+            if self._kept[oldest][0] > now and len(self._kept) <= most:
                 return
             del self._kept[oldest]
 
 
 _CONTENT_KEYS = ContentKeys(time.monotonic)
+
+
+def forget_content_keys() -> None:
+    """Drop those of this process that are older than a minute.  See `ContentKeys.forget`."""
+    _CONTENT_KEYS.forget()
 
 
 def hide(

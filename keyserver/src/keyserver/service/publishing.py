@@ -98,6 +98,7 @@ class Publisher:
 
     def round(self, last: bool = False) -> None:
         """Look at the log, and begin to push to every sink whose turn it is.  Raises StoreUnavailable."""
+        audit.forget_content_keys()
         self._push_to(self._channels, self._look(), last)
 
     def _push_to(self, channels: Sequence[Channel], checkpoint: audit.LogHead | None, last: bool = False) -> None:

@@ -38,12 +38,22 @@ class FileSink:
             raise SinkFailed(f"the file cannot be used ({type(cause).__name__})") from None
         return ()
 
-    def _push(self, offer: Offer) -> None:
+    def held(self) -> bytes | None:
+        """See `NoteSink`.  Not locked: the file is only ever replaced as a whole."""
+        try:
+            return self._read()
+        except OSError as cause:
+            raise SinkFailed(f"the file cannot be used ({type(cause).__name__})") from None
+
+    def _read(self) -> bytes | None:
         try:
             with self._path.open("rb") as file:
-                content = file.read(_MOST_BYTES)
+                return file.read(_MOST_BYTES)
         except FileNotFoundError:
-            content = None
+            return None
+
+    def _push(self, offer: Offer) -> None:
+        content = self._read()
         if content is not None:
             held = read_held(content, offer)
             require_continued(held.checkpoint, offer)

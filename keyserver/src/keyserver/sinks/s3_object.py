@@ -62,6 +62,14 @@ class S3Sink:
             raise SinkFailed(f"S3 failed ({_name(cause)})") from None
         raise SinkFailed("the object changes all the time")
 
+    def held(self) -> bytes | None:
+        """See `NoteSink`."""
+        try:
+            found = self._read()
+        except (ClientError, BotoCoreError) as cause:
+            raise SinkFailed(f"S3 failed ({_name(cause)})") from None
+        return None if found is None else found[0]
+
     def _pushed(self, offer: Offer) -> bool:
         """False if the object changed between reading and writing."""
         found = self._read()

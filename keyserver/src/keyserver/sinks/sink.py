@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from faceseal.cosignature import Cosignature
 from faceseal.errors import TransparencyError
@@ -51,6 +51,15 @@ class Sink(Protocol):
         ...
 
 
+@runtime_checkable
+class NoteSink(Sink, Protocol):
+    """One that keeps notes."""
+
+    def held(self) -> bytes | None:
+        """What lies in it, whatever that is; None if nothing does.  Raises SinkFailed."""
+        ...
+
+
 class SinkFailed(Exception):
     """Nothing was learnt: the sink was not reached, or says nothing that counts.  The message has no secret."""
 
@@ -88,16 +97,21 @@ def read_held(content: bytes, offer: Offer) -> Held:
 
     Nothing else is ever overwritten: it may be all that is left of another log.
     """
+    return signed_by_one(content, offer.keys, offer.checkpoint.origin)
+
+
+def signed_by_one(content: bytes, keys: Sequence[VerifierKey], origin: str) -> Held:
+    """What lies in a sink.  Raises SinkSpoiled unless it is a checkpoint of this origin, signed by one of the keys."""
     try:
         note = content.decode()
     except UnicodeDecodeError:
         note = ""
-    for key in offer.keys:
+    for key in keys:
         try:
             found = open_checkpoint(note, key)
         except TransparencyError:
             continue
-        if found.origin == offer.checkpoint.origin:
+        if found.origin == origin:
             return Held(found, note)
     raise SinkSpoiled("what lies there is not a checkpoint signed by this log's key")
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session, lazyload
 
+from faceseal.wire import GrantState
 from keyserver.store.tables import ApprovalRow, GrantRow, KeyRow
 
 BATCH = 500
-"""Keys that are changed in one transaction."""
+"""Keys that are changed in one transaction; grants whose approvals are changed by one statement."""
 
 
 def replace_in_grants(session: Session, tenant: str, name: str, pseudonym: str) -> int:
     """In whatever grants the person requested, decided on or approved; how many.
 
     Grants that the person requested lose their words, and their client key: nobody can use them any more.
+    Grants that are pending lose the person's approval: whoever comes again would count twice.
     """
     approved = select(ApprovalRow.grant_id).where(ApprovalRow.approver == name)
     named = or_(GrantRow.requested_by == name, GrantRow.decided_by == name, GrantRow.id.in_(approved))
@@ -30,9 +32,18 @@ def replace_in_grants(session: Session, tenant: str, name: str, pseudonym: str) 
         if row.decided_by == name:
             row.decided_by = pseudonym
     session.flush()
-    mine = update(ApprovalRow).where(ApprovalRow.approver == name, ApprovalRow.grant_id.in_([row.id for row in rows]))
-    session.execute(mine.values(approver=pseudonym), execution_options={"synchronize_session": False})
+    for start in range(0, len(rows), BATCH):
+        _replace_in_approvals(session, rows[start : start + BATCH], name, pseudonym)
     return len(rows)
+
+
+def _replace_in_approvals(session: Session, grants: Sequence[GrantRow], name: str, pseudonym: str) -> None:
+    pending = [row.id for row in grants if row.state is GrantState.PENDING]
+    decided = [row.id for row in grants if row.state is not GrantState.PENDING]
+    gone = delete(ApprovalRow).where(ApprovalRow.approver == name, ApprovalRow.grant_id.in_(pending))
+    kept = update(ApprovalRow).where(ApprovalRow.approver == name, ApprovalRow.grant_id.in_(decided))
+    for change in (gone, kept.values(approver=pseudonym)):
+        session.execute(change, execution_options={"synchronize_session": False})
 
 
 def keys_of(session: Session, tenant: str, name: str, limit: int) -> Sequence[UUID]:
