@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from faceseal import FAST, Photo, anonymize
-from faceseal.anonymizer import read_sealed, restore_with_key
+from faceseal.anonymizer import attempts, read_sealed, restore_with_key
 from faceseal.anonymizer.attempts import Demands
 from faceseal.anonymizer.generator import exchange_with, open_model
 from faceseal.anonymizer.identity import IdentityGuard
@@ -99,12 +99,13 @@ def test_each_further_key_gives_another_face_and_nothing_else_changes(sealed, ph
     assert np.abs(made[0].astype(int) - made[1]).max() > 10
 
 
-def test_a_face_that_the_guard_refuses_is_made_again(sealed, photo, model):
+def test_a_face_that_the_guard_refuses_is_made_again(sealed, photo, model, monkeypatch):
+    monkeypatch.setattr(attempts, "MOST_ROUNDS", 3)
     scores = [0.9, 0.1, 0.9, 0.2, 0.9, 0.9]
     said = iter(scores)
     guard = IdentityGuard(lambda _one, _other, _points: next(said), 0.5)
     exchange = exchange_with(model, sealed.header.solver, sealed.header.keyed_map)
-    demands = Demands(replace(FAST, attempts=3, draws=1), guard)
+    demands = Demands(replace(FAST, draws=1), guard)
     made = anonymize_with(new_key, 3, photo.pixels, sealed.header.faces[0], exchange, demands)
     assert len(made) == 3
     assert next(said, None) is None
