@@ -61,7 +61,7 @@ def main() -> None:
         caller = ports.issuer.verify_access(token, ports.clock()).caller()
         leaf = _a_leaf(ports, partial(batches.create_keys, ports, caller, request))
         _print("at the service", _timed(ports, lambda: batches.create_keys(ports, caller, request)))
-        asked = [_post("/v1/keys/batch", request.model_dump_json(), token)] * ROUNDS
+        asked = [_post("/v1/keys/batch", request.model_dump_json(), f"Authorization: Bearer {token}\r\n")] * ROUNDS
         server = stack.enter_context(_replica(settings))
         ask([server], asked[:2], 1, 201)
         for clients in (1, 2):
