@@ -34,8 +34,8 @@ if step == "before writing": memory.remember = die
 if step == "between writing and signing": memory.remember = written
 if step == "between signing and answering": cosigning.cosign = signed
 if step == "between writing and renaming":
-    import keyserver.durable
-    keyserver.durable.Path.replace = die
+    import faceseal.durable
+    faceseal.durable.Path.replace = die
 """
 
 

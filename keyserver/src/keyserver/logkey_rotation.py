@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.orm import Session
 
+from faceseal.durable import sync_folder
 from faceseal.translog import VerifierKey
 from keyserver import audit
 from keyserver.actions import Action
@@ -47,7 +47,7 @@ def rotate_log_key(settings: Settings, now: int) -> VerifierKey:
             raise SetupError("the new key has the hash of another one; try again")
         path = ports.signer.path_of(public)
         create_secret(path, seed)
-        _sync(path.parent)
+        sync_folder(path.parent)
         _set(session, head, [*keys, public])
         audit.append(session, _entry(Action.ROTATE_LOG_KEY, made, now))
     ports.database.close()
@@ -78,7 +78,7 @@ def retire_log_key(settings: Settings, key_hash: str, now: int, force: bool = Fa
         audit.append(session, _entry(Action.RETIRE_LOG_KEY, gone, now))
     path = ports.signer.path_of(gone.public)
     path.unlink(missing_ok=True)
-    _sync(path.parent)
+    sync_folder(path.parent)
     ports.database.close()
     return gone
 
@@ -107,11 +107,3 @@ def _set(session: Session, head: LogRow, keys: list[bytes]) -> None:
 
 def _entry(action: Action, key: VerifierKey, now: int) -> Entry:
     return Entry(at=now, action=action, outcome=Outcome.ALLOWED, actor=OPERATOR, verifier_key=str(key))
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

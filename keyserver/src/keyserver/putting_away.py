@@ -20,6 +20,7 @@ from pathlib import Path
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session
 
+from faceseal.durable import sync_folder
 from faceseal.errors import TransparencyError
 from faceseal.translog import verify_export
 from keyserver import audit
@@ -27,7 +28,6 @@ from keyserver.actions import Action
 from keyserver.audit import Entry, Outcome, retention
 from keyserver.audit.entry import OPERATOR
 from keyserver.audit.export import export_lines
-from keyserver.durable import sync_folder
 from keyserver.errors import SetupError, StoreUnavailable
 from keyserver.service.ports import Ports
 from keyserver.service.witnessed import log_keys, newest_witnessed

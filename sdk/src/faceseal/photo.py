@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import BmpImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
+from faceseal.durable import sync_folder
 from faceseal.envelope.webp import webp_size
 from faceseal.errors import PhotoError
 
@@ -246,19 +247,9 @@ def write_atomically(path: Path, content: bytes) -> None:
             with contextlib.suppress(OSError):
                 unfinished.unlink(missing_ok=True)
             raise
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as cause:
         raise PhotoError(f"{name} cannot be written ({_reason(cause)}); check the folder and the free space") from cause
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the new name as durable as the content, where folders can be opened."""
-    with contextlib.suppress(PermissionError, IsADirectoryError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _reason(cause: OSError) -> str:

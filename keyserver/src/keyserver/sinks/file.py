@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from faceseal.cosignature import LONGEST_NOTE, Cosignature
-from keyserver.durable import replace_file
+from faceseal.durable import replace_file
 from keyserver.sinks.sink import Offer, SinkFailed, read_held, require_continued
 
 _MODE = 0o644

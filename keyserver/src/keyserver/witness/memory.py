@@ -19,7 +19,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from faceseal.cosignature import LONGEST_NOTE, WitnessKey, usable_name
-from keyserver.durable import replace_file, sync_folder
+from faceseal.durable import replace_file, sync_folder
 from keyserver.errors import SetupError
 from keyserver.secretfile import SECRET_BYTES, create_secret, read_secret
 

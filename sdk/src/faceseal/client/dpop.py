@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from faceseal.client.folder import sync_folder
+from faceseal.durable import sync_folder
 from faceseal.errors import ClientKeyError, ServerMisbehaved
 from faceseal.wire import encode_base64url
 
@@ -93,11 +93,11 @@ class DpopKey:
                 path.hardlink_to(name)
             finally:
                 Path(name).unlink(missing_ok=True)
+            sync_folder(path.parent)
         except FileExistsError:
             raise ClientKeyError(f"{path} is there already; load it, or choose another file") from None
         except OSError as cause:
             raise ClientKeyError(f"cannot write the key {path}: {cause.strerror}") from None
-        sync_folder(path.parent)
 
     def proof(self, method: str, url: str, access_token: str, now: int, nonce: str | None = None) -> str:
         """A proof for one request with this token, never to be sent twice; `now` in seconds since 1970.

@@ -1,10 +1,8 @@
-"""The user's own folder, and making what is written to folders durable."""
+"""The user's own folder."""
 
 from __future__ import annotations
 
 import os
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 
 from faceseal.errors import ClientKeyError
@@ -35,29 +33,3 @@ def make_private(folder: Path, purpose: str) -> None:
         raise ClientKeyError(
             f"cannot use {folder} for {purpose}: {cause.strerror}; set {FOLDER_VARIABLE} to another folder"
         ) from None
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Write a file of mode 0600 that appears whole or not at all, and lasts.  Raises OSError."""
-    # Under a name that nobody can guess.
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a new name, or a renamed one, last through a crash, where folders can be synchronized (not on Windows)."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

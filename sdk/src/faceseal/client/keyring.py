@@ -12,7 +12,6 @@ from uuid import UUID, uuid4
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from filelock import FileLock, Timeout
 
-from faceseal.client.folder import replace_file
 from faceseal.client.keyringfile import (
     MAX_FILE_BYTES,
     MAX_KEYS,
@@ -29,6 +28,7 @@ from faceseal.client.keyringfile import (
     seal_entry,
     serialize_keyring,
 )
+from faceseal.durable import replace_file
 from faceseal.errors import KeyringError, UnknownKey
 from faceseal.imagekey import IMAGE_KEY_BYTES, ImageKey
 

@@ -17,7 +17,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from faceseal import translog, wire
-from faceseal.client.folder import make_private, replace_file
+from faceseal.client.folder import make_private
+from faceseal.durable import replace_file
 from faceseal.errors import ClientKeyError, TransparencyError
 
 LOCK_SECONDS = 30.0
