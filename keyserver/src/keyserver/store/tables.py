@@ -1,9 +1,7 @@
-"""The tables.  Times are whole seconds since 1970-01-01 UTC; hashes and digests are SHA-256."""
+"""All tables.  Times are whole seconds since 1970-01-01 UTC; hashes and digests are SHA-256."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from enum import StrEnum
 from uuid import UUID
 
 from sqlalchemy import (
@@ -11,52 +9,47 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     CheckConstraint,
-    Enum,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     SmallInteger,
     String,
     Text,
-    UniqueConstraint,
     Uuid,
     false,
-    text,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from faceseal.wire import GrantState, KeyState, PurposeCode
+from keyserver.store.base import Base, index_where, one_of, state_of
+from keyserver.store.log_tables import EntryRow, IndexKeyRow, IndexRow, LogRow, NodeRow, SubjectRow, WitnessedRow
 
-_NAMES = {
-    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "ck": "ck_%(table_name)s_%(constraint_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-    "pk": "pk_%(table_name)s",
-}
-
-
-class Base(DeclarativeBase):
-    """Names every constraint, so that migrations can drop them on any database."""
-
-    metadata = MetaData(naming_convention=_NAMES)
-
-
-def _state(states: type[StrEnum]) -> Enum:
-    return Enum(states, values_callable=lambda members: [m.value for m in members], native_enum=False, length=32)
-
-
-def _one_of(states: Iterable[StrEnum]) -> CheckConstraint:
-    allowed = ", ".join(f"'{state.value}'" for state in states)
-    return CheckConstraint(f"state IN ({allowed})", name="state")
-
-
-def _index_where(condition: str, *columns: str) -> Index:
-    return Index(None, *columns, postgresql_where=text(condition), sqlite_where=text(condition))
-
+__all__ = [
+    "ApprovalRow",
+    "Base",
+    "BucketRow",
+    "DeliveryRow",
+    "EntryRow",
+    "GrantKeyRow",
+    "GrantRow",
+    "IndexKeyRow",
+    "IndexRow",
+    "KekRow",
+    "KeyLabelRow",
+    "KeyRow",
+    "LogRow",
+    "NodeRow",
+    "PhotoHashRow",
+    "PolicyRow",
+    "ProofRow",
+    "RepeatRow",
+    "SubjectRow",
+    "TenantRow",
+    "WebhookRow",
+    "WitnessedRow",
+]
 
 _STORED_GRANT_STATES = (GrantState.PENDING, GrantState.APPROVED, GrantState.DENIED, GrantState.REVOKED)
 
@@ -90,16 +83,16 @@ class KeyRow(Base):
     __tablename__ = "image_keys"
     __table_args__ = (
         ForeignKeyConstraint(["tenant", "kek_epoch"], ["keks.tenant", "keks.epoch"]),
-        _one_of(KeyState),
+        one_of(KeyState),
         CheckConstraint("destroyed_at IS NULL OR length(wrapped) = 0", name="destroyed"),
         Index(None, "tenant", "created_at", "id"),
-        _index_where("sealed_digest IS NOT NULL", "tenant", "sealed_digest"),
-        _index_where("destruction_due_at IS NOT NULL AND destroyed_at IS NULL", "destruction_due_at"),
+        index_where("sealed_digest IS NOT NULL", "tenant", "sealed_digest"),
+        index_where("destruction_due_at IS NOT NULL AND destroyed_at IS NULL", "destruction_due_at"),
     )
 
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
     tenant: Mapped[str] = mapped_column(String(64))
-    state: Mapped[KeyState] = mapped_column(_state(KeyState))
+    state: Mapped[KeyState] = mapped_column(state_of(KeyState))
     created_at: Mapped[int] = mapped_column(BigInteger)
     created_by: Mapped[str] = mapped_column(String(200))
     labels: Mapped[dict[str, str]] = mapped_column(JSON)
@@ -147,13 +140,13 @@ class GrantRow(Base):
     __tablename__ = "grants"
     __table_args__ = (
         CheckConstraint("uses_left >= 0", name="uses_left"),
-        _one_of(_STORED_GRANT_STATES),
+        one_of(_STORED_GRANT_STATES),
         Index(None, "tenant", "requested_at", "id"),
     )
 
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
     tenant: Mapped[str] = mapped_column(ForeignKey("tenants.name"))
-    state: Mapped[GrantState] = mapped_column(_state(GrantState))
+    state: Mapped[GrantState] = mapped_column(state_of(GrantState))
     purpose: Mapped[str] = mapped_column(String(200))
     requested_by: Mapped[str] = mapped_column(String(200))
     requested_at: Mapped[int] = mapped_column(BigInteger)
@@ -165,7 +158,7 @@ class GrantRow(Base):
     """Thumbprint of the requester's key (RFC 7638); None in rows from before grants were bound to keys."""
 
     # With defaults in the database: servers of the revision before go on inserting without them.
-    purpose_code: Mapped[PurposeCode] = mapped_column(_state(PurposeCode), server_default=PurposeCode.OTHER.value)
+    purpose_code: Mapped[PurposeCode] = mapped_column(state_of(PurposeCode), server_default=PurposeCode.OTHER.value)
     reference: Mapped[str | None] = mapped_column(String(200))
     labels: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
     """What keys are selected by when the grant comes into force; None: they were named."""
@@ -244,120 +237,6 @@ class DeliveryRow(Base):
     """Not to be taken before; None: given up."""
     failure: Mapped[str | None] = mapped_column(String(200))
     """What went wrong at the latest attempt."""
-
-
-class LogRow(Base):
-    """The audit log's name, keys and size: exactly one row, and the lock of whoever appends.
-
-    Triggers keep its numbers growing and everything else but `signing_keys` as it is; entries
-    and nodes are never changed (see migration 0008).
-    """
-
-    __tablename__ = "audit_log"
-    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
-
-    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
-    origin: Mapped[str] = mapped_column(String(200))
-    public_key: Mapped[bytes] = mapped_column(LargeBinary)
-    """The key that the log was started with."""
-    size: Mapped[int] = mapped_column(BigInteger)
-    first_kept: Mapped[int] = mapped_column(BigInteger, server_default="0")
-    """Entries below this number may be deleted; nodes never."""
-    signing_keys: Mapped[bytes | None] = mapped_column(LargeBinary)
-    """The public keys (32 bytes each) that sign checkpoints now, oldest first; None: `public_key` alone."""
-
-    # A server of the revision before goes on appending without them: it then leaves `indexed` behind `size`.
-    indexed: Mapped[int] = mapped_column(BigInteger, server_default="0")
-    """All entries before this one are in the index; see `IndexRow`."""
-    reader_public: Mapped[bytes | None] = mapped_column(LargeBinary)
-    """X25519 key (32 bytes) that the keys of people are sealed to; None before `keyserver init` has made it."""
-    reader_wrapped: Mapped[bytes | None] = mapped_column(LargeBinary)
-    """Its private half, wrapped by the root."""
-
-
-class EntryRow(Base):
-    """One leaf of the audit log: canonical JSON."""
-
-    __tablename__ = "audit_entries"
-
-    entry_index: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    leaf: Mapped[str] = mapped_column(Text)
-
-
-class NodeRow(Base):
-    """Root of the perfect subtree over leaves ``[position << level, (position + 1) << level)``."""
-
-    __tablename__ = "audit_nodes"
-
-    level: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
-    position: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    hash: Mapped[bytes] = mapped_column(LargeBinary)
-
-
-class WitnessedRow(Base):
-    """The newest checkpoint that enough witnesses have cosigned: at most one row, for all replicas."""
-
-    __tablename__ = "audit_witnessed"
-    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
-
-    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
-    size: Mapped[int] = mapped_column(BigInteger)
-    note: Mapped[str] = mapped_column(Text)
-    """Signed by the log and the witnesses."""
-
-
-class IndexRow(Base):
-    """What an entry of the log is found by.  No part of the tree: it can be made again from the leaves."""
-
-    __tablename__ = "audit_index"
-    __table_args__ = (
-        Index(None, "tenant", "at", "entry_index"),
-        Index(None, "subject", "at", "entry_index"),
-        _index_where("name IS NOT NULL", "name", "tenant"),
-        _index_where("grant_id IS NOT NULL", "grant_id"),
-    )
-
-    entry_index: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    tenant: Mapped[str | None] = mapped_column(String(64))
-    at: Mapped[int] = mapped_column(BigInteger)
-    action: Mapped[str] = mapped_column(String(64))
-    outcome: Mapped[str] = mapped_column(String(16))
-    subject: Mapped[UUID | None] = mapped_column(Uuid)
-    """Pseudonym of the actor; see `SubjectRow`."""
-    name: Mapped[str | None] = mapped_column(String(200))
-    """The actor, where the leaf itself has it in the clear: the operator, and entries of before version 2."""
-    grant_id: Mapped[UUID | None] = mapped_column(Uuid)
-    key_count: Mapped[int] = mapped_column(Integer)
-    """How many rows of `IndexKeyRow` there are."""
-
-
-class IndexKeyRow(Base):
-    """An entry that names a key; of a batch or a grant by labels there are many."""
-
-    __tablename__ = "audit_index_keys"
-
-    key_id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
-    entry_index: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-
-
-class SubjectRow(Base):
-    """Somebody whom the log names, by pseudonym; what the log says of them opens with `sealed` and nothing else.
-
-    Deleting the row erases them: the log keeps the pseudonym, and ciphertexts that nobody opens.
-    """
-
-    __tablename__ = "audit_subjects"
-    __table_args__ = (UniqueConstraint("tenant", "name"),)
-
-    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
-    """Random; the pseudonym."""
-    tenant: Mapped[str] = mapped_column(String(64))
-    """Of the token, which may name one that does not exist."""
-    name: Mapped[str] = mapped_column(String(200))
-    public: Mapped[bytes] = mapped_column(LargeBinary)
-    """X25519 key (32 bytes) that entries are sealed to."""
-    sealed: Mapped[bytes] = mapped_column(LargeBinary)
-    """Its private half, sealed to the log's reader."""
 
 
 class ProofRow(Base):
