@@ -16,6 +16,7 @@ import pytest
 from administrator import take_guard_away
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from moto_peer import aws_endpoint  # noqa: F401 - a fixture
 from old_log import old  # noqa: F401 - a fixture
 from opened_log import opened_entries
 from postgresql_server import postgresql_programs, running_postgresql
@@ -25,6 +26,7 @@ from signed_proofs import fresh_proof, public_jwk
 from softhsm import softhsm_driver
 from sqlalchemy import RowMapping, Table, text
 from starlette.testclient import TestClient
+from witness_process import running_witness, witnessed_environment  # noqa: F401 - fixtures
 
 from faceseal.keytransport import creation_info, open_key
 from faceseal.wire import KeyCreated, KeyInfo, Scope, encode_base64url

@@ -28,27 +28,15 @@ def database(settings: Settings) -> Iterator[Database]:
     opened.close()
 
 
-@pytest.fixture
-def witness(world: Any, tmp_path: Path) -> Iterator[WitnessProcess]:
-    with WitnessProcess(tmp_path / "witness", world.ports.signer.verifier_key) as running:
-        yield running
-
-
-@pytest.fixture
-def environment(settings: Settings, witness: WitnessProcess, tmp_path: Path) -> dict[str, str]:
-    chosen = {
-        "checkpoint_sinks": json.dumps([witness.url, f"file://{tmp_path / 'kept'}"]),
-        "checkpoint_witnesses": json.dumps([str(witness.key)]),
-        "checkpoint_push_seconds": "0.3",
-    }
-    return chosen if settings.database_url is None else {**chosen, "database_url": settings.url}
-
-
 def test_a_backup_that_is_put_back_stops_the_running_server_and_every_new_one(
-    settings: Settings, database: Database, witness: WitnessProcess, environment: dict[str, str], tmp_path: Path
+    settings: Settings,
+    database: Database,
+    running_witness: WitnessProcess,
+    witnessed_environment: dict[str, str],
+    tmp_path: Path,
 ) -> None:
     log = tmp_path / "server.log"
-    with ServerProcess(settings.data, log, **environment) as server:
+    with ServerProcess(settings.data, log, **witnessed_environment) as server:
         rita, ben = User(server, settings, "rita"), User(server, settings, "ben")
         key_id = rita.ask("POST", "/v1/keys", RECIPIENT).json()["key"]["id"]
         grant = rita.ask("POST", "/v1/grants", {"key_ids": [key_id], "purpose": "test", "uses": 9}).json()["id"]
@@ -60,7 +48,7 @@ def test_a_backup_that_is_put_back_stops_the_running_server_and_every_new_one(
 
         def shown() -> Any:
             answer = rita.ask("GET", "/v1/audit/checkpoint")
-            return cosignatures_of(answer.json()["checkpoint"], [witness.key])
+            return cosignatures_of(answer.json()["checkpoint"], [running_witness.key])
 
         # In the background, the witness has cosigned what is there now.
         eventually(shown)
@@ -77,7 +65,7 @@ def test_a_backup_that_is_put_back_stops_the_running_server_and_every_new_one(
         assert (answer.status_code, answer.json()["type"]) == (503, DOUBT)
         assert "NO KEY IS RELEASED" in server.log
     # The witness alone is enough to know it by.
-    alone = {**environment, "checkpoint_sinks": json.dumps([witness.url])}
+    alone = {**witnessed_environment, "checkpoint_sinks": json.dumps([running_witness.url])}
     refused = ServerProcess(settings.data, tmp_path / "refused.log", **alone)
     with pytest.raises(AssertionError, match="was rewritten since the checkpoint"), refused:
         pass

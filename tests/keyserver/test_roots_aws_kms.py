@@ -6,12 +6,11 @@ import base64
 import logging
 import os
 import socket
-from collections.abc import Iterator
 from typing import Any
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
+from moto_peer import lead_to
 
 from keyserver import installation, keywrap
 from keyserver.errors import SetupError, Unavailable, WrapBroken
@@ -22,27 +21,10 @@ from keyserver.settings import Settings
 KEK = bytes(range(32))
 
 
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture
-def kms(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+def kms(aws_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Another client of the same KMS, with the environment that the server reads."""
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_ENDPOINT_URL_KMS", endpoint)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "tests-only")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "tests-only-secret")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    lead_to(aws_endpoint, "KMS", monkeypatch, "eu-central-1")
     return boto3.client("kms")
 
 

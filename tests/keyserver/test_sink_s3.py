@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
+from moto_peer import lead_to
 from toy_log import ToyLog
 
 from keyserver.errors import SetupError
@@ -20,27 +18,10 @@ from keyserver.sinks.s3_object import S3Sink
 from keyserver.sinks.sink import SinkAhead, SinkFailed, SinkForked, SinkSpoiled
 
 
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture
-def s3(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+def s3(aws_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Another client of the same store, with the environment that the server reads, and an empty bucket."""
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "tests-only")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "tests-only-secret")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    lead_to(aws_endpoint, "S3", monkeypatch, "us-east-1")
     client = boto3.client("s3")
     client.create_bucket(Bucket="checkpoints")
     yield client

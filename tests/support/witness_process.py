@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import Any
+
+import pytest
 
 from faceseal.translog import VerifierKey
+from keyserver.settings import Settings
 from keyserver.witness import memory
 
 
@@ -59,3 +65,21 @@ class WitnessProcess:
         """On the same port, after it was killed."""
         self.kill()
         self.start(self.port, **environment)
+
+
+@pytest.fixture
+def running_witness(world: Any, tmp_path: Path) -> Iterator[WitnessProcess]:
+    """Of the world's log."""
+    with WitnessProcess(tmp_path / "witness", world.ports.signer.verifier_key) as running:
+        yield running
+
+
+@pytest.fixture
+def witnessed_environment(settings: Settings, running_witness: WitnessProcess, tmp_path: Path) -> dict[str, str]:
+    """Settings of a server that pushes to that witness, and to a file."""
+    chosen = {
+        "checkpoint_sinks": json.dumps([running_witness.url, f"file://{tmp_path / 'kept'}"]),
+        "checkpoint_witnesses": json.dumps([str(running_witness.key)]),
+        "checkpoint_push_seconds": "0.3",
+    }
+    return chosen if settings.database_url is None else {**chosen, "database_url": settings.url}
