@@ -3,7 +3,9 @@
     picture --encode--> z --invert--> noise --keyed map--> noise' --generate--> z' --decode--> picture'
 
 `anonymize` runs this line with the map, `restore` with its inverse.  Both see the same
-background, mask and landmarks, so both integrate the same ODE.
+background, mask and landmarks.  There are two ODEs: the model's own, between the original and
+its noise, and a guided one, between the anonymized face and its (see `faceseal.guidance`).
+Both directions integrate each of them on the same grid.
 """
 
 from __future__ import annotations
@@ -19,9 +21,19 @@ from numpy.typing import NDArray
 
 from faceseal import carrier, ode
 from faceseal.grid import GRID
+from faceseal.guidance import UNGUIDED, Guidance
 from faceseal.keyed import KeyedMap, Keystream
 from faceseal.latent import CellCodec
-from faceseal.model import Codec, Condition, Model, RefiningCodec, landmark_maps, require_refinable
+from faceseal.model import (
+    Codec,
+    Condition,
+    GuidableModel,
+    Model,
+    RefiningCodec,
+    landmark_maps,
+    require_guidable,
+    require_refinable,
+)
 
 FloatArray = NDArray[np.float64]
 
@@ -66,53 +78,53 @@ class Exchange:
     """A model, how its ODE is integrated, and the keyed map: all that both directions share.
 
     refine: with a model whose latent is not linear, iterations at most of the search for the
-    latent that decodes to the given square, where 0 takes the encoder's word for it.
+    latent that decodes to the given square, where 0 takes the encoder's word for it;
+    guidance: of the anonymized faces.
     Every method works on all faces in one batch; their squares may differ in size.
-    Raises ModelError if there is nothing to refine.
+    Raises ModelError if there is nothing to refine, or if the model cannot guide.
     """
 
     model: Model
     solver: ode.Solver
     keyed_map: KeyedMap
     refine: int = 0
+    guidance: Guidance = UNGUIDED
 
     def __post_init__(self) -> None:
         require_refinable(self.model, self.refine)
+        require_guidable(self.model, self.guidance)
 
     def anonymize(self, faces: Sequence[Face]) -> list[NDArray[np.uint8]]:
         """Squares (S, S, 3) uint8 with another face inside the mask, untouched outside."""
-        return self.generate(self.mapped(self.noise(faces), faces), faces, carrying=True)
+        return self.shown(self.anonymous(self.mapped(self.noise(faces), faces), faces), faces, carrying=True)
 
     def restore(self, faces: Sequence[Face]) -> list[NDArray[np.uint8]]:
         """The inverse of `anonymize`, up to the rounding to 8 bits."""
-        return self.generate(self.mapped(self.noise(faces), faces, inverse=True), faces)
+        return self.generate(self.mapped(self.anonymous_noise(faces), faces, inverse=True), faces)
 
     def noise(self, faces: Sequence[Face]) -> FloatArray:
-        """The noise (B, C, L, L) that the faces come from, zero outside the mask.
+        """The noise (B, C, L, L) that the original faces come from, zero outside the mask.
 
         It depends on `Face.public_seed`, but not on `Face.stream_key`: one inversion serves
         any number of keys, as long as the public seed stays.
         """
-        state = self.tensor(self.latents(faces)) * self.mask(faces)
-        with torch.inference_mode():
-            return array(ode.invert(self.velocity(faces), state, self.solver).noise)
+        return self._inverted(faces, self.velocity(faces))
+
+    def anonymous_noise(self, faces: Sequence[Face]) -> FloatArray:
+        """As `noise`, if what the squares show are anonymized faces."""
+        return self._inverted(faces, self.velocity(faces, self.guidance))
 
     def mapped(self, noise: FloatArray, faces: Sequence[Face], *, inverse: bool = False) -> FloatArray:
         """Noise (B, C, L, L) after each face's keyed map, or its inverse."""
         return np.stack([self._map(one, face, inverse=inverse) for one, face in zip(noise, faces, strict=True)])
 
-    def generate(self, noise: FloatArray, faces: Sequence[Face], *, carrying: bool = False) -> list[NDArray[np.uint8]]:
-        """Squares (S, S, 3) uint8 with the faces inside the mask that `noise` (B, C, L, L) becomes.
+    def generate(self, noise: FloatArray, faces: Sequence[Face]) -> list[NDArray[np.uint8]]:
+        """Squares (S, S, 3) uint8 with the original faces inside the mask that `noise` (B, C, L, L) becomes."""
+        return self.shown(self._generated(noise, self.velocity(faces)), faces)
 
-        carrying: whether the faces are to be restored from these pixels, which are then
-        chosen for it where the latent leaves a choice (see `faceseal.carrier`).
-        """
-        return self.shown(self.generated(noise, faces), faces, carrying=carrying)
-
-    def generated(self, noise: FloatArray, faces: Sequence[Face]) -> FloatArray:
-        """Latents (B, C, L, L) that `noise` (B, C, L, L) becomes; what is outside the mask means nothing."""
-        with torch.inference_mode():
-            return array(ode.generate(self.velocity(faces), self.tensor(noise), self.solver))
+    def anonymous(self, noise: FloatArray, faces: Sequence[Face]) -> FloatArray:
+        """Latents (B, C, L, L) of anonymized faces, from `noise` (B, C, L, L); outside the mask they mean nothing."""
+        return self._generated(noise, self.velocity(faces, self.guidance))
 
     def surprise(self, latents: FloatArray, faces: Sequence[Face]) -> FloatArray:
         """How unlikely the model finds each of `latents` (B, C, L, L), in arbitrary units (B,).
@@ -135,7 +147,8 @@ class Exchange:
     def shown(self, latents: FloatArray, faces: Sequence[Face], *, carrying: bool = False) -> list[NDArray[np.uint8]]:
         """Squares (S, S, 3) uint8 that show `latents` (B, C, L, L) inside the mask, and are as given outside.
 
-        carrying: as for `generate`.
+        carrying: whether the faces are to be restored from these pixels, which are then
+        chosen for it where the latent leaves a choice (see `faceseal.carrier`).
         """
         show = _written if carrying else _smoothed
         surrounded = self._in_surroundings(latents, faces)
@@ -159,8 +172,8 @@ class Exchange:
         """(B, 1, L, L), one inside the mask."""
         return self.tensor(np.stack([self._wide(face.mask) for face in faces])[:, None].astype(np.float64))
 
-    def velocity(self, faces: Sequence[Face]) -> ode.Velocity:
-        """The model's velocity, within what each face's cells can carry.
+    def velocity(self, faces: Sequence[Face], guidance: Guidance = UNGUIDED) -> ode.Velocity:
+        """The model's velocity, guided as `guidance` says, within what each face's cells can carry.
 
         The rest of the latent follows a straight line from zero to public noise, which both
         directions know, so that the network sees states like those of its training.
@@ -168,7 +181,25 @@ class Exchange:
         condition, carried = self._condition(faces), self._carried(faces)
         public = self._public_noise(faces)
         rest = (public - carried(public)) * condition.mask
-        return lambda state, time: carried(self.model.velocity(state + time * rest, time, condition))
+
+        def velocity(state: torch.Tensor, time: float) -> torch.Tensor:
+            whole = state + time * rest
+            if guidance.at(time):
+                return carried(
+                    cast(GuidableModel, self.model).guided_velocity(whole, time, condition, guidance.strength)
+                )
+            return carried(self.model.velocity(whole, time, condition))
+
+        return velocity
+
+    def _inverted(self, faces: Sequence[Face], velocity: ode.Velocity) -> FloatArray:
+        state = self.tensor(self.latents(faces)) * self.mask(faces)
+        with torch.inference_mode():
+            return array(ode.invert(velocity, state, self.solver).noise)
+
+    def _generated(self, noise: FloatArray, velocity: ode.Velocity) -> FloatArray:
+        with torch.inference_mode():
+            return array(ode.generate(velocity, self.tensor(noise), self.solver))
 
     def _carried(self, faces: Sequence[Face]) -> Callable[[torch.Tensor], torch.Tensor]:
         """The projection of (B, C, L, L) on what each face's cells can carry."""

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import safetensors
@@ -28,9 +28,13 @@ from torch import Tensor, nn
 
 from faceseal.errors import ModelError
 from faceseal.grid import GRID, LANDMARKS
+from faceseal.guidance import Guidance
 from faceseal.latent import COMPONENTS, KLT, CellCodec
+from faceseal.perturbed_attention import guided, make_perturbable, second_half_perturbed
 
 FORMAT = "faceseal-model-1"
+LOUDER = 1.5
+"""Factor of the lips' maps when a face is guided."""
 
 FloatArray = NDArray[np.float64]
 
@@ -166,6 +170,15 @@ class Model(Protocol):
         ...
 
 
+@runtime_checkable
+class GuidableModel(Model, Protocol):
+    """A model that can guide the faces that it makes."""
+
+    def guided_velocity(self, state: Tensor, time: float, condition: Condition, strength: float) -> Tensor:
+        """`Model.velocity`, guided away from that of a perturbed model; see `faceseal.guidance`."""
+        ...
+
+
 def landmark_maps(points: Tensor, width: float = 0.75) -> Tensor:
     """Gaussian bumps (B, 7, 16, 16) of standard deviation `width` cells at `points` (B, 7, 2).
 
@@ -196,6 +209,12 @@ def require_refinable(model: Model, iterations: int) -> None:
         raise ModelError(f"the latent of model {model.name} is linear, so its encoding is exact; leave out `refine`")
 
 
+def require_guidable(model: Model, guidance: Guidance) -> None:
+    """Raises ModelError if faces are to be guided, with a model that cannot."""
+    if guidance.active and not isinstance(model, GuidableModel):
+        raise ModelError(f"model {model.name} cannot guide the faces that it makes")
+
+
 @lru_cache(maxsize=32)
 def _codec(klt: KLT, cell: int) -> CellCodec:
     return klt.codec(cell)
@@ -211,6 +230,9 @@ class FaceModel:
     """SHA-256 of the weights file."""
     name: str
     device: torch.device = field(default=torch.device("cpu"))
+
+    def __post_init__(self) -> None:
+        make_perturbable(self.network)
 
     @property
     def channels(self) -> int:
@@ -241,6 +263,24 @@ class FaceModel:
         times = torch.full((state.shape[0],), time, device=state.device)
         velocity: Tensor = self.network(state, times, condition.stacked())
         return velocity * condition.mask
+
+    def guided_velocity(self, state: Tensor, time: float, condition: Condition, strength: float) -> Tensor:
+        """`velocity`, guided away from that of a network without attention that is not told of the lips.
+
+        The network itself is told of them `LOUDER`.
+        """
+        told = replace(condition, landmarks=condition.landmarks * _lips_times(LOUDER, condition.landmarks))
+        untold = replace(condition, landmarks=condition.landmarks * _lips_times(0.0, condition.landmarks))
+        times = torch.full((2 * state.shape[0],), time, device=state.device)
+        with second_half_perturbed():
+            both = self.network(state.repeat(2, 1, 1, 1), times, torch.cat([told.stacked(), untold.stacked()]))
+        usual, perturbed = (both * condition.mask.repeat(2, 1, 1, 1)).chunk(2)
+        return guided(usual, perturbed, state * condition.mask, time, strength)
+
+
+def _lips_times(factor: float, landmarks: Tensor) -> Tensor:
+    """(7, 1, 1): ones, and `factor` for the two points of the lips."""
+    return torch.tensor([1.0] * 5 + [factor] * 2, device=landmarks.device)[:, None, None]
 
 
 def save_model(path: Path, network: VelocityNetwork, klt: KLT, name: str) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from faceseal.envelope.header import SolverRecord
 from faceseal.errors import PhotoError
+from faceseal.guidance import UNGUIDED, Guidance
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class Profile:
     solver: how the ODE is integrated; least_fidelity: how near, in dB of the mask's pixels,
     restoring from the 8-bit pixels alone must come to what the model carries of the face,
     or other nonces are drawn, at most `attempts` times; draws: nonces of which the most natural
-    face is kept.
+    face is kept; guidance: of the anonymized face, with models that can be guided.
     """
 
     name: str
@@ -23,11 +24,14 @@ class Profile:
     least_fidelity: float
     attempts: int
     draws: int = 1
+    guidance: Guidance = UNGUIDED
 
 
-FAST = Profile("fast", SolverRecord(8, 0.07, 1.0, 5e-4, 8), 28.0, 4, 2)
-DEFAULT = Profile("default", SolverRecord(12, 0.07, 1.0, 2e-4, 12), 32.0, 4, 4)
-BEST = Profile("best", SolverRecord(24, 0.07, 1.0, 1e-4, 12), 34.0, 6, 8)
+GUIDED = Guidance(1.6, 0.2)
+"""See docs/adr/0023-anonymized-faces-are-guided.md."""
+FAST = Profile("fast", SolverRecord(8, 0.07, 1.0, 5e-4, 8), 28.0, 4, 2, GUIDED)
+DEFAULT = Profile("default", SolverRecord(10, 0.07, 1.0, 2e-4, 12), 32.0, 4, 4, GUIDED)
+BEST = Profile("best", SolverRecord(24, 0.07, 1.0, 1e-4, 12), 34.0, 6, 8, GUIDED)
 PROFILES = {profile.name: profile for profile in (FAST, DEFAULT, BEST)}
 
 

@@ -96,7 +96,7 @@ def _draw_once(sources: Sequence[Origin], exchange: Exchange, choice: Choice) ->
     several = [source for source in sources for _ in range(choice.draws)]
     faces = [_under(source, record) for source, record in zip(several, records, strict=True)]
     noise = np.stack([source.noise for source in several])
-    latents = exchange.generated(exchange.mapped(noise, faces), faces)
+    latents = exchange.anonymous(exchange.mapped(noise, faces), faces)
     views = [source.placed.view for source in several]
     best = _chosen(latents, faces, views, exchange, choice)
     squares = exchange.shown(latents[best], [faces[index] for index in best], carrying=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from faceseal.envelope.header import SolverRecord
+from faceseal.envelope.header import Header, SolverRecord
 from faceseal.errors import MissingDependency, ModelMismatch
+from faceseal.guidance import UNGUIDED, Guidance
 
 if TYPE_CHECKING:
     from faceseal.exchange import Exchange
@@ -69,10 +70,26 @@ def matching_model(model: Model | None, digest: bytes) -> Model:
     return chosen
 
 
-def exchange_with(model: Model, solver: SolverRecord, keyed_map: int, refine: int = 0) -> Exchange:
-    """The exchange that a header describes; refine: see `Exchange`.  Raises ModelError."""
+def guidance_of(model: Model, wanted: Guidance) -> Guidance:
+    """`wanted`, or none if the model cannot guide."""
+    from faceseal.model import GuidableModel
+
+    return wanted if isinstance(model, GuidableModel) else UNGUIDED
+
+
+def exchange_of(header: Header, model: Model | None, refine: int = 0) -> Exchange:
+    """The exchange that a header describes; refine: see `Exchange`.  Raises as `matching_model`."""
+    return exchange_with(
+        matching_model(model, header.model_digest), header.solver, header.keyed_map, header.guidance, refine
+    )
+
+
+def exchange_with(
+    model: Model, solver: SolverRecord, keyed_map: int, guidance: Guidance = UNGUIDED, refine: int = 0
+) -> Exchange:
+    """An exchange with these settings; refine: see `Exchange`.  Raises ModelError."""
     from faceseal.exchange import Exchange
     from faceseal.keyed import KEYED_MAPS
     from faceseal.ode import Solver
 
-    return Exchange(model, Solver(**vars(solver)), KEYED_MAPS[keyed_map], refine)
+    return Exchange(model, Solver(**vars(solver)), KEYED_MAPS[keyed_map], refine, guidance)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from faceseal.anonymizer.generator import exchange_with, matching_model
+from faceseal.anonymizer.generator import exchange_of
 from faceseal.anonymizer.layers import restore_faces
 from faceseal.anonymizer.originals import open_originals
 from faceseal.anonymizer.sealed import Pixels, Restored, Sealed, SealedContent, read_sealed
@@ -135,8 +135,7 @@ def verify(content: SealedContent, key: ImageKey) -> None:
 
 
 def _exchange(content: SealedContent, model: Model | None, refine: int) -> Exchange:
-    header = content.header
-    return exchange_with(matching_model(model, header.model_digest), header.solver, header.keyed_map, refine)
+    return exchange_of(content.header, model, refine)
 
 
 def _uses_capsule(content: SealedContent, *, from_pixels: bool, force: bool) -> bool:

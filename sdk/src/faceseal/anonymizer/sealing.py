@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceseal.anonymizer.attempts import Demands
-from faceseal.anonymizer.generator import default_model, exchange_with
+from faceseal.anonymizer.generator import default_model, exchange_with, guidance_of
 from faceseal.anonymizer.identity import IdentityGuard
 from faceseal.anonymizer.layers import seal_faces
 from faceseal.anonymizer.originals import seal_originals
@@ -84,7 +84,9 @@ def anonymize(
     ]
     check_work(records, width, height)
     number = KEYED_MAP_NAMES.index(keyed_map)
-    exchange = exchange_with(model or default_model(), profile.solver, number)
+    chosen = model or default_model()
+    guidance = guidance_of(chosen, profile.guidance)
+    exchange = exchange_with(chosen, profile.solver, number, guidance)
     key = keys.create()
     progress(f"exchanging {len(records)} {'face' if len(records) == 1 else 'faces'}")
     demands = Demands(profile, guard)
@@ -95,6 +97,7 @@ def anonymize(
         model_digest=exchange.model.digest,
         keyed_map=number,
         solver=profile.solver,
+        guidance=guidance,
         width=width,
         height=height,
         pixel_digest=pixel_digest(pixels, picture.color_profile),

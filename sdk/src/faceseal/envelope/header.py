@@ -19,10 +19,12 @@ from numpy.typing import NDArray
 
 from faceseal.errors import HeaderAltered, SealedFileError, WrongKey
 from faceseal.grid import GRID, LANDMARKS
+from faceseal.guidance import UNGUIDED, Guidance
 from faceseal.imagekey import ImageKey
 
 MAGIC = b"FACESEAL"
-VERSION = 1
+VERSION = 2
+"""Of the headers that are written; version 1, without guidance, is read too."""
 MAX_FACES = 1000
 MAX_STEPS = 64
 MAX_ITERATIONS = 32
@@ -41,7 +43,8 @@ PUBLIC_NONCE_BYTES = 8
 """The part of a nonce that the public noise depends on; the key's noise map depends on all of it."""
 
 
-_FIXED = struct.Struct(">8sBB16s32s32sBBHBHBII32sH")
+_FIXED = struct.Struct(">8sBB16s32s32sBBHBHBBBII32sH")
+_FIXED_1 = struct.Struct(">8sBB16s32s32sBBHBHBII32sH")
 _FACE = struct.Struct(">iiB14b32s16sB")
 _CAPSULE_FLAG = 1
 _GRAYSCALE_FLAG = 2
@@ -117,6 +120,7 @@ class Header:
     model_digest: bytes
     keyed_map: int
     solver: SolverRecord
+    guidance: Guidance
     width: int
     height: int
     pixel_digest: bytes
@@ -165,6 +169,7 @@ def encode_header(header: Header, key: ImageKey) -> bytes:
             header.model_digest,
             header.keyed_map,
             *header.solver.stored(),
+            *header.guidance.stored(),
             header.width,
             header.height,
             header.pixel_digest,
@@ -184,14 +189,17 @@ def parse_header(content: bytes) -> Header:
 
     Raises SealedFileError if anything is not as docs/envelope.md says.
     """
-    if len(content) < _FIXED.size + MAC_BYTES or content[:8] != MAGIC:
+    if len(content) < _FIXED_1.size + MAC_BYTES or content[:8] != MAGIC:
         raise SealedFileError("the faceseal header is cut short or is not one; get the file again from its source")
-    if content[8] != VERSION:
-        raise SealedFileError(f"the file's header has version {content[8]}, this faceseal reads {VERSION}; update it")
-    fields = _FIXED.unpack_from(content)
+    if content[8] not in (1, VERSION):
+        raise SealedFileError(
+            f"the file's header has version {content[8]}, this faceseal reads 1 to {VERSION}; update it"
+        )
+    fixed = _FIXED_1 if content[8] == 1 else _FIXED
+    fields = fixed.unpack_from(content)
     _, _, flags, key_id, commitment, model_digest, keyed_map, steps, start, bend, tolerance, iterations = fields[:12]
-    width, height, pixels, count = fields[12:]
-    if len(content) != _FIXED.size + count * _FACE.size + MAC_BYTES:
+    *guiding, width, height, pixels, count = fields[12:]
+    if len(content) != fixed.size + count * _FACE.size + MAC_BYTES:
         raise _malformed(f"its length does not fit {count} faces")
     if not 1 <= count <= MAX_FACES or flags > 3 or not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
         raise _malformed("the number of faces, the flags or the size of the photo are impossible")
@@ -199,9 +207,10 @@ def parse_header(content: bytes) -> Header:
         raise _malformed(f"there is no keyed map {keyed_map}")
     try:
         solver = SolverRecord(steps, start / 1e4, bend / 10, tolerance / 1e5, iterations)
+        guidance = Guidance(guiding[0] / 10, guiding[1] / 100) if guiding else UNGUIDED
     except ValueError as cause:
         raise _malformed(str(cause)) from None
-    faces = tuple(_parse_face(content, _FIXED.size + i * _FACE.size, width, height) for i in range(count))
+    faces = tuple(_parse_face(content, fixed.size + i * _FACE.size, width, height) for i in range(count))
     check_work(faces, width, height)
     return Header(
         UUID(bytes=key_id),
@@ -209,6 +218,7 @@ def parse_header(content: bytes) -> Header:
         model_digest,
         keyed_map,
         solver,
+        guidance,
         width,
         height,
         pixels,

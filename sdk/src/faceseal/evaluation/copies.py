@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from faceseal.anonymizer.attempts import Demands
 from faceseal.anonymizer.drawing import draw_best, origins
-from faceseal.anonymizer.generator import exchange_with, matching_model
+from faceseal.anonymizer.generator import exchange_of
 from faceseal.anonymizer.placing import face_at, place_face, square_of
 from faceseal.anonymizer.restoring import grey
 from faceseal.anonymizer.sealed import SealedContent
@@ -31,7 +31,7 @@ def restore_copies(
     The contents are copies of one sealed photo, with one header.  Raises ModelMismatch.
     """
     header = contents[0].header
-    exchange = exchange_with(matching_model(model, header.model_digest), header.solver, header.keyed_map)
+    exchange = exchange_of(header, model)
     photos = [content.pixels for content in contents]
     records = header.faces
     faces = [
@@ -51,7 +51,7 @@ def _restore_faces(faces: Sequence[Face], exchange: Exchange) -> list[Pixels]:
     first: dict[bytes, int] = {}
     for index, face in enumerate(faces):
         first.setdefault(face.public_seed + face.square.tobytes(), index)
-    noise = exchange.noise([faces[index] for index in first.values()])
+    noise = exchange.anonymous_noise([faces[index] for index in first.values()])
     place = {content: row for row, content in enumerate(first)}
     rows = [place[face.public_seed + face.square.tobytes()] for face in faces]
     return exchange.generate(exchange.mapped(noise[rows], faces, inverse=True), faces)

@@ -13,7 +13,7 @@ import numpy as np
 
 from faceseal.anonymizer import anonymize, read_sealed, restore_with_key
 from faceseal.anonymizer.attempts import Demands
-from faceseal.anonymizer.generator import default_model, exchange_with
+from faceseal.anonymizer.generator import default_model, exchange_of
 from faceseal.anonymizer.identity import IdentityGuard
 from faceseal.anonymizer.sealed import SealedContent
 from faceseal.envelope.header import FaceRecord, authenticate_header, pixel_digest
@@ -119,7 +119,7 @@ def try_photo(
         baseline = try_baseline(photo.pixels, record, key, bad[Version.WRONG_KEY], model or default_model())
     others: list[Pixels] = []
     if Part.KEYS not in without:
-        exchange = exchange_with(model or default_model(), content.header.solver, content.header.keyed_map)
+        exchange = exchange_of(content.header, model)
         others = anonymize_with(new_key, OTHER_KEYS, photo.pixels, record, exchange, Demands(profile, guard))
     return Trial(
         original=photo.pixels,
