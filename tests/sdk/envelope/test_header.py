@@ -23,6 +23,7 @@ from faceseal.envelope.header import (
 )
 from faceseal.errors import HeaderAltered, SealedFileError, WrongKey
 from faceseal.grid import GRID
+from faceseal.guidance import UNGUIDED, Guidance
 from faceseal.imagekey import ImageKey
 from faceseal.keyed import KEYED_MAPS
 from faceseal.profiles import PROFILES
@@ -45,6 +46,7 @@ def header(**changes) -> Header:
         model_digest=b"\x11" * 32,
         keyed_map=1,
         solver=SolverRecord(12, 0.04, 1.5, 1e-3, 8),
+        guidance=Guidance(1.5, 0.25),
         width=640,
         height=480,
         pixel_digest=b"\x22" * 32,
@@ -77,8 +79,23 @@ def test_the_bytes_are_those_of_the_published_vector():
 
 def test_every_profile_survives_the_header_unchanged():
     for profile in PROFILES.values():
-        made = header(solver=profile.solver)
-        assert parse_header(encode_header(made, KEY)).solver == profile.solver
+        made = header(solver=profile.solver, guidance=profile.guidance)
+        assert same(parse_header(encode_header(made, KEY)), made)
+
+
+def test_a_header_of_version_1_is_read_as_one_without_guidance():
+    content = bytes.fromhex(VECTORS["header_version_1"])
+    assert same(parse_header(content), header(guidance=UNGUIDED))
+    authenticate_header(content, parse_header(content), KEY)
+    with pytest.raises(SealedFileError):
+        parse_header(content[:-1])
+
+
+def test_a_guided_file_is_not_taken_for_one_of_version_1():
+    content = bytearray(encode_header(header(), KEY))
+    content[8] = 1
+    with pytest.raises(SealedFileError):
+        parse_header(bytes(content))
 
 
 @pytest.mark.parametrize("bit", range(0, 8 * 300, 37))
@@ -138,7 +155,7 @@ def test_an_impossible_field_is_refused_by_name(changes, words):
 
 def test_a_later_version_asks_for_an_update():
     content = bytearray(encode_header(header(), KEY))
-    content[8] = 2
+    content[8] = 3
     with pytest.raises(SealedFileError, match="update"):
         parse_header(bytes(content))
 
@@ -185,19 +202,30 @@ def test_solver_settings_that_a_header_cannot_hold_are_refused(settings):
         SolverRecord(*settings)
 
 
-@pytest.mark.parametrize(("offset", "value"), [(91, 0), (91, 65), (97, 33), (94, 4)])
-def test_impossible_solver_settings_in_a_file_are_refused(offset, value):
+@pytest.mark.parametrize(
+    ("offset", "value", "words"),
+    [
+        (91, 0, "solver"),
+        (91, 65, "solver"),
+        (97, 33, "solver"),
+        (94, 4, "solver"),
+        (98, 9, "guidance"),
+        (98, 51, "guidance"),
+        (99, 101, "guidance"),
+    ],
+)
+def test_impossible_settings_of_the_ode_in_a_file_are_refused(offset, value, words):
     content = bytearray(encode_header(header(), KEY))
     content[offset] = value
-    with pytest.raises(SealedFileError, match="solver"):
+    with pytest.raises(SealedFileError, match=words):
         parse_header(bytes(content))
 
 
 def test_the_published_description_has_the_sizes_of_the_code():
     page = (Path(__file__).parents[3] / "docs" / "envelope.md").read_text()
     one, two = (len(encode_header(header(faces=(face(),) * n), KEY)) for n in (1, 2))
-    assert f"| 140 | {two - one} each | the faces |" in page
-    assert one == 140 + (two - one) + 32
+    assert f"| 142 | {two - one} each | the faces |" in page
+    assert one == 142 + (two - one) + 32
     assert f"| {MAX_HEADER_BYTES:,} bytes |" in page
 
 
