@@ -80,8 +80,10 @@ def test_copies_restored_together_come_back_as_each_does_alone(sealed, keys, mod
 def test_copies_with_equal_pixels_share_an_inversion(sealed, keys, model, monkeypatch):
     from faceseal.exchange import Exchange
 
-    inverted, noise = [], Exchange.noise
-    monkeypatch.setattr(Exchange, "noise", lambda self, faces: inverted.append(len(faces)) or noise(self, faces))
+    inverted, noise = [], Exchange.anonymous_noise
+    monkeypatch.setattr(
+        Exchange, "anonymous_noise", lambda self, faces: inverted.append(len(faces)) or noise(self, faces)
+    )
     content = read_sealed(sealed.content)
     restore_copies([content] * 3, [keys.release(sealed.key_id, None), new_key(), new_key()], model)
     assert inverted == [1]
