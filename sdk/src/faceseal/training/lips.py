@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from faceseal.faces.lips import VIEW, in_view, mouth_view
+from faceseal.faces.lips import in_view, mouth_view
 from faceseal.faces.mesh import LIPS, FaceMesh
 from faceseal.training.data import Augmentation, FaceSquares, augment
 
@@ -74,32 +70,3 @@ def _loss(found: Tensor, wanted: Tensor) -> Tensor:
     """Distance of the points, and once more of the gap between them: that is what they are for."""
     gap = (found[:, 2:] - found[:, :2]) - (wanted[:, 2:] - wanted[:, :2])
     return (found - wanted).abs().mean() + gap.abs().mean()
-
-
-def export_lips(network: nn.Sequential, path: Path) -> None:
-    """Write the network as ONNX."""
-    nodes, weights, flowing = [], [], "view"
-    for index, layer in enumerate(network):
-        after = f"layer{index}"
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            names = [f"{after}.weight", f"{after}.bias"]
-            values = [layer.weight, layer.bias if layer.bias is not None else torch.zeros(layer.weight.shape[0])]
-            weights += [numpy_helper.from_array(v.detach().numpy(), n) for v, n in zip(values, names, strict=True)]
-            if isinstance(layer, nn.Conv2d):
-                nodes.append(helper.make_node("Conv", [flowing, *names], [after], strides=[2, 2], pads=[1, 1, 1, 1]))
-            else:
-                nodes.append(helper.make_node("Gemm", [flowing, *names], [after], transB=1))
-        else:
-            nodes.append(helper.make_node("Relu" if isinstance(layer, nn.ReLU) else "Flatten", [flowing], [after]))
-        flowing = after
-    number = onnx.TensorProto.FLOAT
-    graph = helper.make_graph(
-        nodes,
-        "lips",
-        [helper.make_tensor_value_info("view", number, ["batch", 3, VIEW, VIEW])],
-        [helper.make_tensor_value_info(flowing, number, ["batch", 4])],
-        weights,
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.checker.check_model(model)
-    path.write_bytes(model.SerializeToString())

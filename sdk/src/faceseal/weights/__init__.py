@@ -6,3 +6,4 @@ from pathlib import Path
 
 PACKAGED = Path(__file__).with_name("faceseal-3.safetensors")
 LIPS = Path(__file__).with_name("lips-1.onnx")
+POSE = Path(__file__).with_name("pose-1.onnx")

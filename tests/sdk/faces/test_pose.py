@@ -1,0 +1,70 @@
+import matplotlib.cbook
+import numpy as np
+import pytest
+from PIL import Image
+from skimage.data import astronaut
+
+from faceseal.faces.detector import detect_faces
+from faceseal.faces.pose import VIEW, face_view, find_poses
+
+
+def grace_hopper() -> np.ndarray:
+    with matplotlib.cbook.get_sample_data("grace_hopper.jpg") as file, Image.open(file) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def pose(pixels: np.ndarray) -> np.ndarray:
+    face = max(detect_faces(pixels), key=lambda one: float(np.linalg.norm(one.landmarks[1] - one.landmarks[0])))
+    return find_poses([pixels], [face.landmarks])[0]
+
+
+def test_a_mirrored_head_is_turned_the_other_way():
+    photo = astronaut()[:300, 100:400]
+    own, mirrored = pose(photo), pose(np.ascontiguousarray(photo[:, ::-1]))
+    assert np.abs(mirrored - own * [1, -1, -1]).max() < 4
+    assert abs(own[1]) > 4
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_turned_photo_has_the_same_pose(turns):
+    photo = astronaut()[:256, 96:352]
+    assert np.linalg.norm(pose(np.ascontiguousarray(np.rot90(photo, turns))) - pose(photo)) < 3
+
+
+def test_a_photo_of_another_size_has_the_same_pose():
+    photo = astronaut()[:256, 96:352]
+    smaller = np.asarray(Image.fromarray(photo).resize((128, 128), Image.Resampling.LANCZOS))
+    assert np.linalg.norm(pose(smaller) - pose(photo)) < 4
+
+
+def test_a_head_that_is_made_narrower_on_one_side_turns_that_way():
+    photo = astronaut()[:256, 96:352]
+    (face,) = detect_faces(photo)
+    left, right = (int(x) for x in (face.landmarks[:, 0].min() - 40, face.landmarks[:, 0].max() + 40))
+    nose = int(face.landmarks[2, 0])
+    halves = [photo[:, left:nose], photo[:, nose:right]]
+    squeezed = [np.asarray(Image.fromarray(half).resize((half.shape[1] * 3 // 5, 256))) for half in halves]
+    turns = []
+    for left_half, right_half in ((squeezed[0], halves[1]), (halves[0], squeezed[1])):
+        turned = np.concatenate([photo[:, :left], left_half, right_half, photo[:, right:]], axis=1)
+        turns.append(pose(np.ascontiguousarray(turned))[1])
+    assert abs(turns[0] - turns[1]) > 10
+
+
+def test_poses_of_several_photos_are_those_of_each():
+    photos = [astronaut()[:256, 96:352], grace_hopper()]
+    landmarks = [detect_faces(photo)[0].landmarks for photo in photos]
+    together = find_poses(photos, landmarks)
+    assert together.shape == (2, 3)
+    for photo, points, found in zip(photos, landmarks, together, strict=True):
+        assert find_poses([photo], [points])[0] == pytest.approx(found, abs=1e-3)
+
+
+def test_a_face_at_the_photos_edge_is_looked_at_all_the_same():
+    photo = astronaut()
+    landmarks = detect_faces(photo)[0].landmarks
+    cut = photo[: int(landmarks[3:, 1].max()) + 2]
+    view = face_view(cut, landmarks)
+    assert view.shape == (3, VIEW, VIEW)
+    assert -1 <= view.min() < view.max() <= 1
+    assert np.isfinite(find_poses([cut], [landmarks])).all()
