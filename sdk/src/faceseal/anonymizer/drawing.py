@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 MOST_ROUNDS = 16
 """While a guard finds every face too alike: of 101 people, 98 had an unlike one within four rounds."""
-ODDITY_OF_A_DEGREE = 0.05
+ODDITY_OF_A_DEGREE = 0.1
 """A head that is turned one degree away counts as much as one found this much more surprising, in logarithms,
 of which one person's faces have a standard deviation of .09."""
 
