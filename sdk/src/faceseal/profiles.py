@@ -15,8 +15,8 @@ class Profile:
 
     solver: how the ODE is integrated; least_fidelity: how near, in dB of the mask's pixels,
     restoring from the 8-bit pixels alone must come to what the model carries of the face,
-    or other nonces are drawn, at most `attempts` times; draws: nonces of which the most natural
-    face is kept; guidance: of the anonymized face, with models that can be guided.
+    or other nonces are drawn, at most `attempts` times; draws: nonces of which one is kept whose face is
+    natural and looks the same way; guidance: of the anonymized face, with models that can be guided.
     """
 
     name: str

@@ -1,12 +1,10 @@
 import numpy as np
-import onnxruntime
 import torch
 from skimage.data import astronaut
 
-from faceseal.faces.lips import VIEW, in_photo, in_view, mouth_view
+from faceseal.faces.lips import in_photo, in_view, mouth_view
 from faceseal.training.data import FaceSquares
-from faceseal.training.lips import distil_lips, lips_network
-from faceseal.training.onnxfile import export_network
+from faceseal.training.lips import distil_lips
 
 LANDMARKS = np.array([[37.0, 37], [87, 37], [62, 65], [42, 88], [84, 88]])
 LIPS = np.array([[60.0, 85.0], [60.0, 93.0]])
@@ -23,14 +21,3 @@ def test_the_distilled_network_finds_the_lips_of_its_teacher_again():
     untaught = np.linalg.norm(in_photo(np.zeros((2, 2)), place) - LIPS, axis=1)
     assert untaught.max() > 3
     assert np.abs(in_view(LIPS, place)).max() < 1
-
-
-def test_the_exported_network_is_the_same(tmp_path):
-    torch.manual_seed(0)
-    network = lips_network().eval()
-    export_network(network, "lips", VIEW, tmp_path / "lips.onnx")
-    view = np.random.default_rng(0).normal(size=(3, 3, VIEW, VIEW)).astype(np.float32)
-    session = onnxruntime.InferenceSession(str(tmp_path / "lips.onnx"), providers=["CPUExecutionProvider"])
-    (points,) = session.run(None, {"view": view})
-    with torch.no_grad():
-        assert np.allclose(points, network(torch.from_numpy(view)).numpy(), atol=1e-5)

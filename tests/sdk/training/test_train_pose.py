@@ -1,13 +1,11 @@
 import numpy as np
-import onnxruntime
 import torch
 from scipy.spatial.transform import Rotation
 from skimage.data import astronaut
 
-from faceseal.faces.pose import VIEW, face_view
+from faceseal.faces.pose import face_view
 from faceseal.training.data import FaceSquares
-from faceseal.training.onnxfile import export_network
-from faceseal.training.pose import distil_pose, pose_network, rotations_from_average
+from faceseal.training.pose import distil_pose, rotations_from_average
 
 LANDMARKS = np.array([[37.0, 37], [87, 37], [62, 65], [42, 88], [84, 88]])
 
@@ -34,14 +32,3 @@ def test_the_distilled_network_tells_a_face_from_its_mirror_image():
         own, other = network(torch.from_numpy(views)).numpy()
     assert np.abs(own - [0, 20, -3]).max() < 4
     assert np.abs(other - [0, -20, 3]).max() < 4
-
-
-def test_the_exported_network_is_the_same(tmp_path):
-    torch.manual_seed(0)
-    network = pose_network().eval()
-    export_network(network, "pose", VIEW, tmp_path / "pose.onnx")
-    view = np.random.default_rng(0).normal(size=(3, 3, VIEW, VIEW)).astype(np.float32)
-    session = onnxruntime.InferenceSession(str(tmp_path / "pose.onnx"), providers=["CPUExecutionProvider"])
-    (poses,) = session.run(None, {"view": view})
-    with torch.no_grad():
-        assert np.allclose(poses, network(torch.from_numpy(view)).numpy(), atol=1e-5)

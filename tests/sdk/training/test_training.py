@@ -10,7 +10,7 @@ from skimage.data import astronaut
 from faceseal.errors import TrainingDataError
 from faceseal.model import load_model
 from faceseal.training.collect import read_faces
-from faceseal.training.data import MIRRORED, Augmentation, FaceSquares, augment, random_mask
+from faceseal.training.data import MIRRORED, Augmentation, FaceSquares, Source, augment, random_mask, read_prepared
 from faceseal.training.loop import Recipe, Training
 
 LANDMARKS = np.array([[37.0, 37], [87, 37], [62, 65], [42, 88], [84, 88], [63, 85], [63, 91]])
@@ -87,6 +87,17 @@ def test_unusable_training_data_is_refused_in_one_line(tmp_path, kind):
         prepared_archive(path, squares(2), nose_x="left")
     with pytest.raises(TrainingDataError) as caught:
         read_faces(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(None, "there is no"), (b"\xff\xfe", "UTF-8"), (b"", "names no"), (b"file\n", "names no")]
+)
+def test_prepared_squares_without_a_usable_list_are_refused(tmp_path, content, words):
+    if content is not None:
+        (tmp_path / "landmarks.csv").write_bytes(content)
+    with pytest.raises(TrainingDataError, match=words) as caught:
+        read_prepared(Source(tmp_path))
     assert "\n" not in str(caught.value)
 
 

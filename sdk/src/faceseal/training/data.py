@@ -77,9 +77,16 @@ class Source:
 def read_prepared(source: Source) -> FaceSquares:
     """Read 128 x 128 squares that are listed, with their landmarks, in ``landmarks.csv``.
 
-    Raises TrainingDataError if an image does not fit the list.
+    Raises TrainingDataError if there is no such list, or an image does not fit it.
     """
-    rows = list(csv.DictReader(io.StringIO(source.read(LIST).decode())))
+    if LIST not in source.names():
+        raise TrainingDataError(f"there is no {LIST} that names the face squares and their landmarks")
+    try:
+        rows = list(csv.DictReader(io.StringIO(source.read(LIST).decode())))
+    except (ValueError, csv.Error) as cause:
+        raise TrainingDataError(f"{LIST} is not a table in UTF-8: {cause}") from cause
+    if not rows:
+        raise TrainingDataError(f"{LIST} names no face squares")
     pixels = np.empty((len(rows), SIDE, SIDE, 3), dtype=np.uint8)
     landmarks = np.empty((len(rows), 5, 2))
     points = ("reye", "leye", "nose", "rmouth", "lmouth")

@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from faceseal.faces.lips import in_view, mouth_view
+from faceseal.faces.lips import VIEW, in_view, mouth_view
 from faceseal.faces.mesh import LIPS, FaceMesh
 from faceseal.training.data import Augmentation, FaceSquares, augment
+from faceseal.training.smallnetworks import as_bytes, fit, small_network
 
 LANDMARK_NOISE = 1.5
 """Standard deviation of how far the landmarks that place the view are off, in pixels of the square."""
@@ -20,18 +21,7 @@ COPIES = 4
 
 def lips_network() -> nn.Sequential:
     """Views (B, 3, 40, 40) to points (B, 4): 45,000 parameters."""
-    return nn.Sequential(
-        nn.Conv2d(3, 16, 3, 2, 1),
-        nn.ReLU(),
-        nn.Conv2d(16, 32, 3, 2, 1),
-        nn.ReLU(),
-        nn.Conv2d(32, 48, 3, 2, 1),
-        nn.ReLU(),
-        nn.Flatten(1),
-        nn.Linear(48 * 25, 32),
-        nn.ReLU(),
-        nn.Linear(32, 4),
-    )
+    return small_network(VIEW, (16, 32, 48), 4)
 
 
 def label_lips(squares: FaceSquares, mesh: FaceMesh) -> NDArray[np.float64]:
@@ -49,21 +39,11 @@ def distil_lips(squares: FaceSquares, lips: NDArray[np.float64], epochs: int = 3
         seven = np.concatenate([squares.landmarks[index][:5], lips[index]])
         pixels, points = augment(squares.pixels[index], seven, Augmentation(), random)
         view, place = mouth_view(pixels, points[:5] + random.normal(0.0, LANDMARK_NOISE, (5, 2)))
-        views.append(np.rint((view + 1) * 127.5).astype(np.uint8))
+        views.append(as_bytes(view))
         targets.append(in_view(points[5:], place).ravel())
-    seen, wanted = torch.from_numpy(np.stack(views)), torch.from_numpy(np.stack(targets)).float()
     network = lips_network()
-    optimizer = torch.optim.AdamW(network.parameters(), 2e-3, weight_decay=1e-4)
-    batch = min(256, len(seen))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=epochs * (len(seen) // batch))
-    for _ in tqdm(range(epochs), unit="epoch", disable=None):
-        for chosen in torch.randperm(len(seen))[: len(seen) // batch * batch].reshape(-1, batch):
-            loss = _loss(network(seen[chosen].float() / 127.5 - 1), wanted[chosen])
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
-    return network.eval()
+    fit(network, np.stack(views), np.stack(targets), _loss, epochs=epochs, rate=3e-3, decay=1e-4)
+    return network
 
 
 def _loss(found: Tensor, wanted: Tensor) -> Tensor:
