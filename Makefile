@@ -3,7 +3,7 @@ PYTHON ?= python3
 PHOTO ?=
 BIN := .venv/bin
 
-.PHONY: demo test check bench bench-sizes bench-linkage bench-server bench-keys bench-audit bench-killed bench-faults bench-races bench-fuzz bench-verify api-docs clean
+.PHONY: demo test check bench bench-children bench-sizes bench-linkage bench-server bench-keys bench-audit bench-killed bench-faults bench-races bench-fuzz bench-verify api-docs clean
 
 demo: .venv/.ready
 	$(BIN)/python docs/demo.py $(if $(PHOTO),--photo "$(PHOTO)")
@@ -24,13 +24,18 @@ PAIRS ?= ../shared/faces/lfw-pairs-dev.zip
 bench: .venv/.ready build/fr_feature.onnx
 	$(BIN)/faceseal evaluate --pairs "$(PAIRS)" --output build/evaluation
 
+# What is reached on children's faces, of which the pairs have next to none: squares of FACES, one photo of each.
+FACES ?= ../shared/faces/train-128.zip
+bench-children: .venv/.ready build/fr_feature.onnx
+	$(BIN)/python tests/bench/squares.py "$(FACES)" docs/children-groups.csv build/children.zip
+	$(BIN)/faceseal evaluate --pairs build/children.zip --groups docs/children-groups.csv --guard .15 $(addprefix --without ,baseline robustness keys classifier speed) --output build/children
+
 # What is reached by size of the face, on two public-domain portraits or on PHOTOS.
 PHOTOS ?=
 bench-sizes: .venv/.ready
 	$(BIN)/faceseal sizes $(PHOTOS) --output build/sizes
 
 # What the keyed maps still show of 1,000 faces: a quarter of an hour on one core.
-FACES ?= ../shared/faces/train-128.zip
 bench-linkage: .venv/.ready
 	$(BIN)/faceseal linkage "$(FACES)" --output build/linkage
 

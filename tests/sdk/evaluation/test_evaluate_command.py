@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import zipfile
 
 import pytest
 import typer
@@ -100,6 +101,22 @@ def test_other_settings_start_anew_and_fresh_forgets(evaluated, faceseal, tmp_pa
     figures = json.loads((output / "table.json").read_text())["figures"]
     assert (figures["people"], figures["recognition"], figures["speed"]) == (1, {}, None)
     assert "JPEG Q90" not in figures["fidelity"]
+
+
+def test_people_without_a_second_photo_are_judged_by_all_but_recognition(faceseal, pairs_file, evaluated, tmp_path):
+    _, options = evaluated
+    pairs, groups, output = tmp_path / "single.zip", tmp_path / "groups.csv", tmp_path / "out"
+    groups.write_text("identity,group\ncollins,astronauts\n")
+    with zipfile.ZipFile(pairs_file) as source, zipfile.ZipFile(pairs, "w") as archive:
+        archive.writestr("collins.png", source.read("collins-1.png"))
+        archive.writestr("pairs.csv", "identity,first,second\ncollins,collins.png,\n")
+    few = ("--pairs", pairs, *options[2:6], "--output", output, "--profile", "fast", "--workers", 1, "--groups", groups)
+    assert faceseal(*few, *(word for part in PARTS for word in ("--without", part))) == 0
+    figures = json.loads((output / "table.json").read_text())["figures"]
+    assert (figures["outcomes"], figures["recognition"]) == ({"sealed": 1}, {})
+    (astronauts,) = [group for group in figures["groups"] if group["name"] == "astronauts"]
+    assert astronauts["psnr"] > 30
+    assert set(astronauts["cosine"]) == {"fr_feature", "dlib"}
 
 
 def test_every_part_can_be_left_out():

@@ -114,6 +114,18 @@ def test_groups_are_read_and_reported(tmp_path, person):
     assert (children.restored["net"].count, children.restored["net"].of) == (1, 2)
 
 
+def test_groups_of_people_without_second_photos_tell_likeness_but_not_recognition(person):
+    people = [person(str(seed), seed) for seed in range(4)]
+    for each in people:
+        each.embeddings["net"].second[:] = np.nan
+    found = figures_of(people, {"children": frozenset("01")})
+    assert found.recognition == {}
+    header, rows = report.group_table(found)
+    (children,) = [dict(zip(header, row, strict=True)) for row in rows if row[0] == "children"]
+    assert children["net: TAR restored"] == "-"
+    assert -1 < float(children["net: cosine anonymized"]) < 1
+
+
 def test_a_groups_file_with_other_columns_is_refused(tmp_path):
     (tmp_path / "groups.csv").write_text("name,kind\n1,children\n")
     with pytest.raises(PhotoError, match="columns identity and group"):

@@ -16,7 +16,7 @@ from faceseal.evaluation.versions import Version
 
 @dataclass(frozen=True)
 class GroupFigures:
-    """Of some of the people.  cosine, restored: by network; restored at the threshold of all people."""
+    """Of some of the people.  cosine, restored: by network; restored at the threshold of all people, if any."""
 
     name: str
     people: int
@@ -60,7 +60,7 @@ def group_figures(
         sealed=Share(len(sealed), len(members)),
         psnr=float(np.median(psnr)) if psnr else None,
         detected=share(np.array([f.appearances[Version.ANONYMIZED].detected for f in sealed], dtype=bool)),
-        cosine={network: sealed_cosine(members, network) for network in recognition},
+        cosine={network: sealed_cosine(members, network) for network in likenesses},
         restored=restored,
     )
 

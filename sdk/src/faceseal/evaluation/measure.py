@@ -65,22 +65,22 @@ def measure(
     flipped.  All versions of the first photo are aligned for recognition by the landmarks of
     the original: an attacker could hardly do better.
     """
-    face, second = _main_face(pair.first), _main_face(pair.second)
+    face, second = _main_face(pair.first), _second_face(pair)
     if face is None:
         return Person(About(pair.identity, NoFaceFound.__name__, None), {}, {}, [])
-    squares = {} if second is None else {UNTOUCHED: _square_of_face(pair.second, second)}
+    squares = {} if second is None else {UNTOUCHED: _square_of_face(*second)}
     try:
         with tempfile.TemporaryDirectory(prefix="faceseal-evaluate-") as folder:
             path = Path(folder) / "sealed.png"
             model, guard = instruments.model, instruments.guard
             trial = try_photo(pair.first, face, profile, model, guard, without, path, random)
     except (NoFaceFound, FidelityTooLow, FaceTooAlike, PhotoError) as problem:
-        clean = _embed(pair, face, second, None, instruments)
+        clean = _embed(pair.first, face, second, None, instruments)
         return Person(About(pair.identity, type(problem).__name__, None), clean, squares, [])
     squares |= {v.value: _scaled_square(trial.versions[v], trial.record) for v in ANONYMIZED if v in trial.versions}
     return Person(
         About(pair.identity, SEALED, _figures(trial, face, instruments.mesh)),
-        _embed(pair, face, second, trial, instruments),
+        _embed(pair.first, face, second, trial, instruments),
         squares,
         _panes(trial) if panes else [],
     )
@@ -88,6 +88,12 @@ def measure(
 
 def _main_face(photo: Photo) -> DetectedFace | None:
     return main_face(detect_faces(photo.pixels), photo.pixels.shape[1], photo.pixels.shape[0])
+
+
+def _second_face(pair: Pair) -> tuple[Photo, DetectedFace] | None:
+    """The second photo and its main face, None if there is no photo, or no face."""
+    face = None if pair.second is None else _main_face(pair.second)
+    return None if pair.second is None or face is None else (pair.second, face)
 
 
 def _figures(trial: Trial, face: DetectedFace, mesh: FaceMesh) -> SealedFigures:
@@ -115,9 +121,13 @@ def _appearance(pixels: Pixels, face: DetectedFace, original: FloatArray, mesh: 
 
 
 def _embed(
-    pair: Pair, face: DetectedFace, second: DetectedFace | None, trial: Trial | None, instruments: Instruments
+    first: Photo,
+    face: DetectedFace,
+    second: tuple[Photo, DetectedFace] | None,
+    trial: Trial | None,
+    instruments: Instruments,
 ) -> dict[str, Embeddings]:
-    photos = [pair.first.pixels]
+    photos = [first.pixels]
     if trial is not None:
         photos += [*trial.versions.values(), *trial.other_keys]
     made = 0 if trial is None else len(trial.versions)
@@ -125,7 +135,7 @@ def _embed(
     for name, recognizer in instruments.recognizers.items():
         found = recognizer.embed(photos, face.landmarks)
         missing = np.full(found.shape[1], np.nan)
-        other = missing if second is None else recognizer.embed([pair.second.pixels], second.landmarks)[0]
+        other = missing if second is None else recognizer.embed([second[0].pixels], second[1].landmarks)[0]
         keys = np.concatenate([found[1 : 1 + min(made, 1)], found[1 + made :]])
         embeddings[name] = Embeddings(found[0], other, found[1 : 1 + made], keys)
     return embeddings

@@ -15,23 +15,23 @@ from faceseal.photo import Photo, decode_photo
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Two photos of one person."""
+    """Two photos of one person; without a second one, nobody can say who is recognized."""
 
     identity: str
     first: Photo
-    second: Photo
+    second: Photo | None
 
 
 def read_pairs(path: Path, limit: int | None = None) -> Iterator[Pair]:
-    """The archive's pairs in the order of ``pairs.csv`` (identity, first, second).
+    """The archive's pairs in the order of ``pairs.csv`` (identity, first, second, which may be empty).
 
     Raises PhotoError if the archive or a photo in it cannot be read.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             for row in _rows(archive)[:limit]:
-                photos = [decode_photo(archive.read(row[which]), row[which]) for which in ("first", "second")]
-                yield Pair(row["identity"], *photos)
+                second = _photo(archive, row["second"]) if row["second"] else None
+                yield Pair(row["identity"], _photo(archive, row["first"]), second)
     except (OSError, KeyError, UnicodeDecodeError, zipfile.BadZipFile) as cause:
         raise PhotoError(f"{path} is not an archive of pairs with a pairs.csv: {cause}") from cause
 
@@ -43,6 +43,10 @@ def count_pairs(path: Path, limit: int | None = None) -> int:
             return len(_rows(archive)[:limit])
     except (OSError, KeyError, UnicodeDecodeError, zipfile.BadZipFile) as cause:
         raise PhotoError(f"{path} is not an archive of pairs with a pairs.csv: {cause}") from cause
+
+
+def _photo(archive: zipfile.ZipFile, name: str) -> Photo:
+    return decode_photo(archive.read(name), name)
 
 
 def _rows(archive: zipfile.ZipFile) -> list[dict[str, str]]:

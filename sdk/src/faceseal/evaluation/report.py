@@ -50,8 +50,8 @@ def as_markdown(figures: Figures, about: str) -> str:
 
 
 def group_table(figures: Figures) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Header and rows of the figures by group."""
-    networks = list(figures.recognition)
+    """Header and rows of the figures by group; there must be a group."""
+    networks = list(figures.groups[0].cosine)
     header = (*GROUP_HEADER, *(f"{n}: {what}" for n in networks for what in ("cosine anonymized", "TAR restored")))
     rows = []
     for group in figures.groups:
@@ -59,7 +59,8 @@ def group_table(figures: Figures) -> tuple[tuple[str, ...], list[tuple[str, ...]
         found: list[str] = []
         for network in networks:
             cosine = group.cosine[network]
-            found += ["-" if cosine is None else f"{cosine:.3f}", str(group.restored[network])]
+            restored = group.restored.get(network)
+            found += ["-" if cosine is None else f"{cosine:.3f}", str(restored) if restored and restored.of else "-"]
         rows.append((group.name, str(group.people), str(group.sealed), psnr, str(group.detected), *found))
     return header, rows
 
