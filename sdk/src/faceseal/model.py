@@ -26,6 +26,7 @@ from diffusers import UNet2DModel
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from faceseal.device import device_named
 from faceseal.errors import ModelError
 from faceseal.grid import GRID, LANDMARKS
 from faceseal.guidance import Guidance
@@ -309,6 +310,7 @@ def load_model(path: Path, device: str = "cpu") -> FaceModel:
     Raises ModelError if the file is missing, is not such a file, or does not fit its header,
     and if there is no such device.
     """
+    where = device_named(device)
     try:
         content = path.read_bytes()
         metadata = _metadata(content)
@@ -331,10 +333,5 @@ def load_model(path: Path, device: str = "cpu") -> FaceModel:
         safetensors.SafetensorError,
     ) as cause:
         raise ModelError(f"cannot read the model {path}: {' '.join(str(cause).split())[:200]}") from cause
-    try:
-        where = torch.device(device)
-        network = network.requires_grad_(False).eval().to(where)
-    except (AssertionError, RuntimeError) as cause:
-        # AssertionError: torch was built without CUDA.
-        raise ModelError(f"cannot compute on {device!r}: {' '.join(str(cause).split())[:200]}") from cause
+    network = network.requires_grad_(False).eval().to(where)
     return FaceModel(network, klt, hashlib.sha256(content).digest(), name, where)

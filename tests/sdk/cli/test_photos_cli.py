@@ -231,6 +231,21 @@ def test_an_unknown_profile_lists_those_there_are(sealed, tmp_path, capsys):
     assert_refused(run(app, ["anonymize", *arguments]), capsys, "fast, default, best")
 
 
+def test_a_device_that_is_not_there_is_named_before_keys_are_asked_for(sealed, tmp_path, capsys):
+    arguments = [str(sealed / "photo.png"), str(tmp_path / "out.png"), "--keyring", str(tmp_path / "keys.json")]
+    assert_refused(run(app, ["anonymize", *arguments, "--device", "abacus"]), capsys, "cannot compute on 'abacus'")
+    assert list(tmp_path.iterdir()) == []
+    code = restore(sealed, sealed / "sealed.png", tmp_path / "out.png", "--from-pixels", "--device", "abacus")
+    assert_refused(code, capsys, "cannot compute on 'abacus'")
+
+
+def test_the_packaged_model_computes_on_the_device_that_is_named(sealed, tmp_path):
+    there = ["--from-pixels", "--device", "cpu:0"]
+    assert restore(sealed, sealed / "bare.png", tmp_path / "there.png", *there) == 0
+    assert restore(sealed, sealed / "bare.png", tmp_path / "here.png") == 0
+    assert (tmp_path / "there.png").read_bytes() == (tmp_path / "here.png").read_bytes()
+
+
 def test_one_source_of_keys_must_be_named(sealed, tmp_path, capsys):
     code = run(app, ["restore", str(sealed / "sealed.png"), str(tmp_path / "out.png")])
     assert_refused(code, capsys, "--server URL or --keyring PATH")
@@ -239,6 +254,11 @@ def test_one_source_of_keys_must_be_named(sealed, tmp_path, capsys):
 def test_training_on_nothing_is_refused(tmp_path, capsys):
     code = run(app, ["train", str(tmp_path), "--output", str(tmp_path / "run")])
     assert_refused(code, capsys, "no photo with a face")
+
+
+def test_training_on_a_device_that_is_not_there_is_refused_before_faces_are_read(tmp_path, capsys):
+    code = run(app, ["train", str(tmp_path), "--output", str(tmp_path / "run"), "--device", "abacus"])
+    assert_refused(code, capsys, "cannot compute on 'abacus'")
 
 
 def test_evaluating_what_is_no_archive_is_refused(tmp_path, capsys):

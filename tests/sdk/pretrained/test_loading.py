@@ -164,6 +164,12 @@ def test_a_broken_config_is_refused(copy, content):
         load_pretrained(folder)
 
 
+@pytest.mark.parametrize("device", ["abacus", "meta"])
+def test_a_device_that_gives_nothing_back_is_refused(checkpoint, device):
+    with pytest.raises(ModelError, match=f"cannot compute on '{device}'"):
+        load_pretrained(checkpoint("ldm"), device)
+
+
 def test_a_folder_without_a_model_is_refused(tmp_path):
     with pytest.raises(ModelError, match="no diffusers checkpoint"):
         load_pretrained(tmp_path)

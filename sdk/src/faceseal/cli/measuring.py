@@ -28,8 +28,10 @@ def evaluate(
         Path, typer.Option(metavar="ONNX", help="First recognition network; `make build/fr_feature.onnx` fetches it.")
     ] = Path("build/fr_feature.onnx"),
     model: Annotated[
-        Path | None, typer.Option(metavar="WEIGHTS", help="Weights file; by default, the packaged one.")
+        Path | None,
+        typer.Option(metavar="PATH", help="Weights file, diffusers folder or hub name, instead of the packaged one."),
     ] = None,
+    device: Annotated[str, typer.Option(help="Where the generator computes: cpu, or cuda.")] = "cpu",
     groups: Annotated[
         Path | None, typer.Option(metavar="CSV", help="Groups to report (columns identity, group).")
     ] = None,
@@ -70,7 +72,8 @@ def evaluate(
         raise PhotoError(f"there is no part {unknown[0]!r} to leave out; choose among {', '.join(PARTS)}")
     left_out = frozenset(Part(name) for name in without or [])
     lists = read_groups(groups) if groups else {}
-    settings = Settings(pairs, profile_named(profile), model, standard_recognizers(recognizer), left_out, guard)
+    networks = standard_recognizers(recognizer)
+    settings = Settings(pairs, profile_named(profile), model, networks, left_out, guard, device)
     campaign = Campaign.under(output, settings, limit=limit, shown=people, workers=workers, fresh=fresh)
     found = list(tqdm(campaign.run(), total=campaign.count(), unit="person", mininterval=5.0, disable=None))
     speed = None if Part.SPEED in left_out else _speed(campaign)

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from faceseal.anonymizer.identity import IdentityGuard
     from faceseal.model import Model
 
-PhotoPath = Annotated[Path, typer.Argument(metavar="PHOTO", help="A JPEG, PNG or WebP photo, 8-bit RGB or grey.")]
+PhotoPath = Annotated[
+    Path, typer.Argument(metavar="PHOTO", help="A JPEG, PNG, WebP, TIFF or BMP photo, 8-bit RGB or grey.")
+]
 SealedPath = Annotated[Path, typer.Argument(metavar="SEALED", help="A photo sealed by faceseal.")]
 OutputPath = Annotated[Path, typer.Argument(metavar="OUTPUT", help="The PNG file to write.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace OUTPUT if it exists.")]
@@ -31,6 +33,7 @@ ModelPath = Annotated[
         "--model", metavar="PATH", help="Weights file, diffusers folder or hub name, instead of the packaged one."
     ),
 ]
+Device = Annotated[str, typer.Option(help="Where the generator computes: cpu, or cuda.")]
 HeaderPath = Annotated[
     Path | None,
     typer.Option("--header", metavar="PATH", help="Header kept in a file of its own, for a photo that lost it."),
@@ -57,6 +60,7 @@ def anonymize(
         float, typer.Option(min=-1.0, max=1.0, metavar="COSINE", help="Most that --recognizer may find it alike.")
     ] = 0.15,
     model: ModelPath = None,
+    device: Device = "cpu",
     overwrite: Overwrite = False,
 ) -> None:
     """Replace every face of a photo by another one, so that only its key brings them back."""
@@ -75,7 +79,7 @@ def anonymize(
             picture,
             keys=keys,
             profile=chosen,
-            model=_model(model),
+            model=_model(model, device),
             capsule=capsule,
             keyed_map=keyed_map,
             guard=guard,
@@ -90,7 +94,7 @@ def anonymize(
             ("sealed", str(output)),
             ("faces", str(count)),
             ("key", str(sealed.key_id)),
-            ("nonces drawn", " ".join(map(str, sealed.attempts))),
+            ("rounds of faces drawn", " ".join(map(str, sealed.attempts))),
             ("from pixels alone", f"{sealed.header.fidelity} dB in the mask" + (", at worst" if count > 1 else "")),
         )
     )
@@ -119,6 +123,7 @@ def restore(
     reference: Reference = None,
     purpose: Purpose = None,
     model: ModelPath = None,
+    device: Device = "cpu",
     overwrite: Overwrite = False,
 ) -> None:
     """Bring the original faces back, if the key is released to you.
@@ -134,7 +139,7 @@ def restore(
         _check_output(receipt_file, overwrite)
     if key_id is not None and not force:
         raise PhotoError("--key names another key than the photo does; add --force to see what it shows")
-    weights = _model(model)
+    weights = _model(model, device)
     content = anonymizer.read_sealed(_read(sealed), sealed.name, None if header is None else _read(header))
     anonymizer.check_before_release(content, model=weights, from_pixels=from_pixels, force=force, refine=refine)
     with key_source(server, token_file, log_key, keyring) as keys:
@@ -228,12 +233,14 @@ def _guard(recognizer: Path, most_alike: float) -> IdentityGuard:
     return guard_with(source.load(), source.likeness, most_alike)
 
 
-def _model(path: Path | None) -> Model | None:
-    if path is None:
+def _model(path: Path | None, device: str) -> Model | None:
+    """None for the packaged one on the processor, which is loaded only where it is needed."""
+    if path is None and device == "cpu":
         return None
     from faceseal.anonymizer.generator import open_model
+    from faceseal.weights import PACKAGED
 
-    return open_model(path)
+    return open_model(path or PACKAGED, device)
 
 
 def _read(path: Path) -> bytes:

@@ -41,10 +41,12 @@ def train(
     """
     try:
         from faceseal.anonymizer.generator import open_weights
+        from faceseal.device import device_named
         from faceseal.training.collect import read_faces
         from faceseal.training.loop import Recipe, Training
     except ModuleNotFoundError as cause:
         raise _missing(cause) from cause
+    device_named(device)
     start = open_weights(start_from) if start_from else None
     recipe = Recipe(steps=steps, batch=batch)
     training = Training(read_faces(faces), output, recipe, device, start=start, compiled=compiled, workers=workers)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from faceseal.anonymizer.generator import default_model, open_model
+from faceseal.anonymizer.generator import open_model
 from faceseal.errors import PhotoError
 from faceseal.evaluation.measure import Instruments, measure
 from faceseal.evaluation.pairs import Pair, count_pairs, read_pairs
@@ -27,6 +27,7 @@ from faceseal.faces.mesh import FaceMesh
 from faceseal.model import Model
 from faceseal.photo import write_atomically
 from faceseal.profiles import Profile
+from faceseal.weights import PACKAGED
 
 FORMAT = 1
 """Of the result files; a change of what is measured raises it."""
@@ -52,8 +53,8 @@ PICTURE_MAKERS = (
 class Settings:
     """What results depend on.
 
-    model: weights file, None for the packaged one; most_alike: cosine of the first network
-    above which a face is made again, None to take it as it comes.
+    model: see `open_model`, None for the packaged one; most_alike: cosine of the first network
+    above which a face is made again, None to take it as it comes; device: where the model computes.
     """
 
     pairs: Path
@@ -62,10 +63,11 @@ class Settings:
     recognizers: tuple[RecognizerSource, ...]
     without: frozenset[Part] = frozenset()
     most_alike: float | None = None
+    device: str = "cpu"
 
     def opened(self) -> Model:
         """The model.  Raises ModelError or MissingDependency."""
-        return _open(self.model)
+        return _open(self.model, self.device)
 
     def digest(self) -> str:
         """Twelve hexadecimal digits that change with anything that results depend on.
@@ -85,6 +87,7 @@ class Settings:
             self.opened().digest.hex(),
             parts,
             self.most_alike,
+            self.device,
         )
         return hashlib.sha256(repr((*said, networks, _code_digest())).encode()).hexdigest()[:12]
 
@@ -199,8 +202,8 @@ def _instruments(settings: Settings) -> Instruments:
 
 
 @cache
-def _open(path: Path | None) -> Model:
-    return default_model() if path is None else open_model(path)
+def _open(path: Path | None, device: str) -> Model:
+    return open_model(path or PACKAGED, device)
 
 
 def _code_digest() -> str:

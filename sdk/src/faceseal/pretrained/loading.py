@@ -13,6 +13,7 @@ import safetensors.torch
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel, UNet2DModel, VQModel
 
+from faceseal.device import device_named
 from faceseal.errors import ModelError
 from faceseal.grid import GRID
 from faceseal.pretrained.autoencoders import Autoencoder, Pixels, Variational, VectorQuantized
@@ -47,8 +48,9 @@ def load_pretrained(source: str | Path, device: str = "cpu") -> PretrainedModel:
 
     Its networks run in float32.  Pickled weights and code that comes with a checkpoint are
     never read.  Raises ModelError if the checkpoint is not one of a kind that is known
-    (docs/pretrained-models.md), or cannot be read.
+    (docs/pretrained-models.md), or cannot be read, and if there is no such device.
     """
+    where = device_named(device)
     folder = Path(source)
     if not folder.is_dir():
         folder = _download(str(source))
@@ -59,7 +61,6 @@ def load_pretrained(source: str | Path, device: str = "cpu") -> PretrainedModel:
     if not isinstance(side, int) or side <= 0 or side % GRID:
         raise ModelError(f"{source} works on {side} positions a side, and a multiple of {GRID} is needed")
     text = unet.get("_class_name") == "UNet2DConditionModel" and has_text_encoder(layout.root)
-    where = torch.device(device)
     try:
         stage = _autoencoder(layout, side, where)
         denoiser = _denoiser(layout, unet, stage, where, text=text)

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from faceseal.device import device_named
 from faceseal.errors import TrainingDataError
 from faceseal.grid import GRID
 from faceseal.latent import KLT, PATCH
@@ -128,7 +129,7 @@ class Training:
     ) -> None:
         if len(squares) < 2 * recipe.batch:
             raise TrainingDataError(f"{len(squares)} faces are too few to train on; give at least {2 * recipe.batch}")
-        self.recipe, self.folder, self.device, self.workers = recipe, folder, torch.device(device), workers
+        self.recipe, self.folder, self.device, self.workers = recipe, folder, device_named(device), workers
         folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(recipe.seed)
         self.train, self.held_out = squares.split(64)
