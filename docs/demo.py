@@ -109,7 +109,7 @@ def walk_through(photo: Photo, office: Office, output: Path) -> Pixels:
     content = read_sealed(path.read_bytes())
     wrong = restore_with_key(content, ImageKey(content.header.key_id, urandom(32)), force=True)
     _require(not np.array_equal(wrong.pixels, pixels.pixels), "a wrong key restored the face")
-    say("wrong key", "refused by the key commitment; forced, it shows a face of nobody")
+    say("wrong key", "refused by the key commitment; forced, it shows another face")
 
     administrator.revoke_key(sealed.key_id)
     say("revoked", _refused(lambda: faceseal.restore(path, keys=reporter, grant=str(grant.id))))

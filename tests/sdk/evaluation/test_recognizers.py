@@ -101,7 +101,7 @@ def test_the_command_line_hands_out_no_face_that_its_recognizer_takes_for_the_or
     assert "like its origin" in capsys.readouterr().err
     assert not (tmp_path / "sealed.png").exists()
     assert run(app, ["anonymize", *files, *guard, "1.0"]) == 0
-    assert "nonces drawn" in capsys.readouterr().out
+    assert "rounds of faces drawn" in capsys.readouterr().out
 
 
 def test_a_guard_whose_network_is_missing_is_refused_before_anything_is_made(tmp_path, capsys):

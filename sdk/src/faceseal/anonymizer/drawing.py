@@ -81,7 +81,7 @@ def origins(placed: Sequence[Placed], key: ImageKey, exchange: Exchange) -> list
 
 
 def draw_best(sources: Sequence[Origin], exchange: Exchange, choice: Choice) -> list[Draw]:
-    """For each origin, the most natural of a few faces; among those unlike enough, if there are any."""
+    """For each origin, the least odd of a few faces, in surprise and pose; among those unlike enough, if any."""
     best: dict[int, Draw] = {}
     pending = list(range(len(sources)))
     for number in range(1, choice.rounds + 1):

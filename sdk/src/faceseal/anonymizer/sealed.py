@@ -28,8 +28,8 @@ Pixels = NDArray[np.uint8]
 class Sealed:
     """A sealed photo.
 
-    content: the PNG file; header_bytes restores it when metadata is lost; attempts: how many
-    nonces each face of the header took.
+    content: the PNG file; header_bytes restores it when metadata is lost; attempts: rounds
+    that each face of the header took, of `Profile.draws` nonces each.
     """
 
     content: bytes

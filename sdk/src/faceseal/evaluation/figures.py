@@ -59,7 +59,7 @@ class AppearanceFigures:
 @dataclass(frozen=True)
 class Figures:
     """Everything.  outcomes: how many photos were sealed, or failed in which way; redrawn: took more
-    than one nonce; worker_seconds, speed: per face, in a process of
+    than one round; worker_seconds, speed: per face, in a process of
     one thread beside others (median), and alone on all cores."""
 
     people: int

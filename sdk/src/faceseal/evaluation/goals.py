@@ -103,7 +103,7 @@ def lines(figures: Figures) -> list[Line]:
     """All rows, in the order of the goals."""
     return [
         Line("photos sealed", figures.sealed),
-        Line("sealed after another nonce was drawn", figures.redrawn),
+        Line("sealed after another round was drawn", figures.redrawn),
         Line("restored bit-exact with the capsule", figures.exact, at_least(1.0)),
         Line("wrong key and flipped bit refused", figures.refused, at_least(1.0)),
         *(line for name, found in figures.recognition.items() for line in _recognition(name, found)),

@@ -70,8 +70,8 @@ class Trial:
 
     record: of the photo's main face; other_keys: that face under further keys; exact: the
     capsule brought every pixel back; refused: the key commitment refused the wrong and the
-    flipped key; seconds: to anonymize the photo with all its `faces`; attempts: nonces that
-    the main face took.
+    flipped key; seconds: to anonymize the photo with all its `faces`; attempts: rounds
+    of nonces that the main face took.
     """
 
     original: Pixels
