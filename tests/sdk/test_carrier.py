@@ -136,3 +136,17 @@ def test_a_restored_face_has_smaller_seams_and_is_nearer_to_what_was_there(cell)
     assert errors[1] < 0.95 * errors[0]
     assert np.array_equal(smooth[~inside], portrait(cell)[~inside])
     assert np.median(np.abs(codec(cell).encode(smooth[None])[0] - kept)[:, MASK]) < 0.02
+
+
+@pytest.mark.parametrize("cell", [8, 13])
+@pytest.mark.parametrize("made", ["written", "smoothed"])
+def test_the_pixels_that_were_there_influence_nothing_but_through_the_latent(cell, made):
+    noise = np.random.default_rng(0).integers(0, 256, portrait(cell).shape, dtype=np.uint8)
+    other = np.where(pixels_of(cell)[..., None], noise, portrait(cell))
+
+    def shown(square: np.ndarray) -> np.ndarray:
+        if made == "smoothed":
+            return carrier.smooth(codec(cell), another_face(cell), square, MASK)
+        return carrier.write(codec(cell), another_face(cell), square, MASK, INSIDE, Keystream(bytes(32)))
+
+    assert np.array_equal(shown(portrait(cell)), shown(other))

@@ -6,11 +6,12 @@ import torch
 from PIL import Image
 from skimage.data import astronaut
 
-from faceseal import ode
+from faceseal import carrier, ode
 from faceseal.anonymizer.generator import default_model
 from faceseal.exchange import Exchange, Face
+from faceseal.faces.detector import detect_faces
 from faceseal.guidance import UNGUIDED, Guidance
-from faceseal.keyed import KEYED_MAPS, ROTATION
+from faceseal.keyed import KEYED_MAPS, ROTATION, Keystream
 from faceseal.profiles import FAST
 
 MASK = np.zeros((16, 16), dtype=bool)
@@ -145,3 +146,20 @@ def test_mapping_the_noise_back_returns_it(cell):
     mapped = machine.mapped(noise, faces)
     assert np.abs(mapped - noise).mean() > 0.1
     assert np.abs(machine.mapped(mapped, faces, inverse=True) - noise).max() < 1e-5
+
+
+def test_grain_is_drawn_from_a_keystream_of_its_own(monkeypatch):
+    streams = []
+    monkeypatch.setattr(carrier, "write", lambda *parts: streams.append(parts[-1]) or parts[2])
+    exchange().shown(np.zeros((2, 32, 16, 16)), [face(seed=1), face(seed=2)], carrying=True)
+    first, second = (stream.integers(4).tolist() for stream in streams)
+    assert first != second
+    for key in (face().stream_key, face().public_seed):
+        assert Keystream(key).integers(4).tolist() != first
+
+
+def test_the_new_face_has_eyes_nose_and_mouth_where_the_landmarks_say():
+    photo = astronaut()[:256, 96:352].copy()
+    (photo[40:168, 64:192],) = exchange().anonymize([face()])
+    (found,) = detect_faces(photo)
+    assert np.abs(found.landmarks - (LANDMARKS[:5] * 8 + [64, 40])).max() < 12

@@ -2,6 +2,7 @@
 
 import io
 import threading
+from dataclasses import replace
 
 import pytest
 import torch
@@ -164,3 +165,20 @@ def test_a_sealed_file_names_the_guidance_of_its_profile():
     Image.fromarray(astronaut()[0:256, 100:356]).save(buffer, "png")
     sealed = anonymize(buffer.getvalue(), keys=MemoryKeys(), profile=FAST)
     assert read_sealed(sealed.content).header.guidance == FAST.guidance
+
+
+def test_the_network_is_told_of_the_lips_louder_and_the_perturbed_one_not_at_all():
+    told = []
+
+    class Listening(torch.nn.Module):
+        def forward(self, state, _time, stacked):
+            told.append(stacked)
+            return torch.zeros_like(state)
+
+    known = condition()
+    with torch.inference_mode():
+        replace(default_model(), network=Listening()).guided_velocity(states(), 0.5, known, 1.6)
+    lips = known.stacked().shape[1] - 2
+    for half, times in zip(told[0].chunk(2), (1.5, 0.0), strict=True):
+        assert torch.equal(half[:, :lips], known.stacked()[:, :lips])
+        assert torch.equal(half[:, lips:], times * known.stacked()[:, lips:])

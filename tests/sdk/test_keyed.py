@@ -136,3 +136,17 @@ def test_the_norm_of_the_radii_does_not_show_whose_they_were():
     before = [norm(face) for face in faces]
     after = [norm(ROTATION.forward(face, Keystream(random.bytes(32)))) for face in faces]
     assert abs(np.corrcoef(before, after)[0, 1]) < 0.35
+
+
+def test_what_a_key_draws_stays_what_it_was():
+    """Files that were sealed are restored with it."""
+    stream = Keystream(KEY)
+    assert stream.uniform(2) == pytest.approx([0.41445576247967597, 0.2862985563615571], abs=1e-15)
+    assert stream.signs(8).tolist() == [1, 1, 1, -1, -1, -1, 1, -1]
+    assert stream.normal(2) == pytest.approx([-0.3563909204339281, -0.3553506775154644], abs=1e-12)
+    noise = np.cos(np.arange(32 * 11.0)).reshape(32, 11)
+    rotated = ROTATION.forward(noise, Keystream(KEY))
+    assert rotated[0, :3] == pytest.approx([0.3088731050352753, 0.19628627358615022, 0.2965706208500359], abs=1e-9)
+    assert rotated[31, -2:] == pytest.approx([-1.0311172122850312, 0.1651416413901849], abs=1e-9)
+    flipped = SIGNFLIP.forward(noise, Keystream(KEY))
+    assert flipped[31, -2:] == pytest.approx([-0.28363327918216646, 0.6536664338884767], abs=1e-12)

@@ -56,6 +56,24 @@ def test_a_missing_capsule_is_reported(keys, sealed):
         restore(embed(encode_png(sealed.pixels), sealed.header_bytes, None), keys=keys)
 
 
+def test_verifying_opens_the_capsule_and_misses_it(keys, sealed):
+    chunks, key = extract(sealed.content), keys.held[sealed.key_id]
+    broken = bytearray(chunks.capsule)
+    broken[100] ^= 1
+    with pytest.raises(CapsuleAltered):
+        verify(read_sealed(embed(encode_png(sealed.pixels), chunks.header, bytes(broken))), key)
+    with pytest.raises(SealedFileError, match="capsule is missing"):
+        verify(read_sealed(embed(encode_png(sealed.pixels), chunks.header, None)), key)
+
+
+def test_with_a_key_at_hand_altered_pixels_are_reported_as_well(keys, sealed):
+    pixels, chunks = sealed.pixels.copy(), extract(sealed.content)
+    pixels[200, 10] ^= 1
+    content = read_sealed(embed(encode_png(pixels), chunks.header, chunks.capsule))
+    with pytest.raises(PixelsAltered):
+        restore_with_key(content, keys.held[sealed.key_id])
+
+
 def test_an_altered_length_field_is_reported(keys, sealed):
     content = bytearray(sealed.content)
     at = content.index(b"fsCP") - 4

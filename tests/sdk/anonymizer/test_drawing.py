@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
-from faceseal.anonymizer import drawing
+from faceseal.anonymizer import attempts, drawing
+from faceseal.anonymizer.attempts import Demands
 from faceseal.anonymizer.drawing import ODDITY_OF_A_DEGREE, Choice, draw_best, origins
 from faceseal.anonymizer.generator import default_model, exchange_with
 from faceseal.anonymizer.identity import IdentityGuard
 from faceseal.anonymizer.placing import Placed, place_face
 from faceseal.envelope.header import PUBLIC_NONCE_BYTES, FaceRecord
+from faceseal.errors import FidelityTooLow
 from faceseal.exchange import Exchange
 from faceseal.imagekey import ImageKey
 from faceseal.profiles import DEFAULT, FAST
@@ -187,3 +189,26 @@ def test_a_photos_own_face_surprises_less_than_one_with_its_cells_shuffled(cell)
     shuffled[:, face.mask] = own[:, face.mask][:, np.random.default_rng(0).permutation(int(face.mask.sum()))]
     both = exchange.surprise(np.stack([own, shuffled]), [face, face])
     assert both[0] < 0.9 * both[1]
+
+
+@pytest.fixture
+def attempted(monkeypatch):
+    """The draws of each attempt at a face, which come back to 20, 25 and 22 dB."""
+    made, reached = [], iter([20.0, 25.0, 22.0])
+    monkeypatch.setattr(attempts, "decibel", lambda *_: next(reached))
+    monkeypatch.setattr(attempts, "draw_best", lambda *given: made.append(draw_best(*given)) or made[-1])
+    return made
+
+
+def test_a_face_that_comes_back_badly_is_made_again(exchange, attempted):
+    demands = Demands(replace(FAST, draws=1, attempts=3, least_fidelity=24.0))
+    best = attempts.best_attempts({5: placed(record())}, exchange, KEY, demands)[5]
+    assert (best.rounds, best.reached) == (2, 25.0)
+    assert [draw.record.nonce == best.record.nonce for (draw,) in attempted] == [False, True]
+
+
+def test_a_face_that_always_comes_back_badly_is_refused_with_the_best_that_was_reached(exchange, attempted):
+    demands = Demands(replace(FAST, draws=1, attempts=3, least_fidelity=30.0))
+    with pytest.raises(FidelityTooLow, match=r"25\.0 dB"):
+        attempts.best_attempts({5: placed(record())}, exchange, KEY, demands)
+    assert len(attempted) == 3

@@ -3,6 +3,8 @@
 import io
 import math
 from dataclasses import replace
+from pathlib import Path
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from PIL import Image, ImageCms
 from skimage.data import astronaut
 
 from faceseal import FAST, LocalKeyring, Photo, anonymize, restore
-from faceseal.anonymizer import attempts, read_sealed
+from faceseal.anonymizer import attempts, read_sealed, restore_with_key
 from faceseal.anonymizer.identity import IdentityGuard
 from faceseal.anonymizer.placing import VIEW_MARGIN, masked_pixels, square_of
 from faceseal.anonymizer.sealed import encode_png
@@ -25,8 +27,12 @@ from faceseal.errors import (
     PhotoError,
     SealedFileError,
 )
+from faceseal.faces.detector import detect_faces
+from faceseal.faces.lips import find_lips
 from faceseal.imagekey import ImageKey
 from faceseal.perceptual import perceptual_hash
+
+VECTORS = Path(__file__).parents[2] / "vectors"
 
 
 def test_a_restored_photo_is_bit_exact(tmp_path, keys, sealed):
@@ -239,6 +245,39 @@ def test_a_header_of_a_far_larger_photo_is_reported(sealed):
     header = encode_header(replace(sealed.header, width=1025, height=1025), ImageKey(sealed.key_id, bytes(32)))
     with pytest.raises(SealedFileError, match="bring it back to that size first"):
         read_sealed(encode_png(sealed.pixels), header=header)
+
+
+def test_a_file_that_was_sealed_before_is_restored_from_its_pixels():
+    """tests/vectors/portrait.sealed.png: solver, guidance, keyed map, keystreams and weights mean what they meant."""
+    key = ImageKey(UUID("0192f0c1-2345-7678-9abc-def012345678"), bytes(range(32)))
+    content = read_sealed((VECTORS / "portrait.sealed.png").read_bytes())
+    restored = restore_with_key(content, key)
+    inside = masked_pixels(content.header.faces[0], portrait())
+    assert not restored.exact
+    assert decibel(portrait()[inside], restored.pixels[inside]) > content.header.fidelity - 1
+    assert np.array_equal(portrait()[~inside], restored.pixels[~inside])
+
+
+def test_no_header_makes_a_photo_larger_than_any_that_is_read(sealed, monkeypatch):
+    header = encode_header(replace(sealed.header, width=512, height=512), ImageKey(sealed.key_id, bytes(32)))
+    monkeypatch.setattr("faceseal.anonymizer.sealed.MAXIMUM_PIXELS", 512 * 512)
+    assert read_sealed(sealed.content, header=header).pixels.shape == (512, 512, 3)
+    monkeypatch.setattr("faceseal.anonymizer.sealed.MAXIMUM_PIXELS", 512 * 512 - 1)
+    with pytest.raises(SealedFileError, match="bring it back"):
+        read_sealed(sealed.content, header=header)
+
+
+def test_the_header_names_the_landmarks_of_the_face_that_was_there(sealed):
+    (face,), (found,) = sealed.header.faces, detect_faces(portrait())
+    points = np.concatenate([found.landmarks, find_lips(portrait(), found.landmarks)])
+    assert np.abs(face.landmarks * face.cell + [face.x, face.y] - points).max() <= face.cell / 16 + 1e-6
+
+
+def test_the_squares_rim_stays_as_it_is_where_the_photo_goes_on(sealed):
+    (face,) = sealed.header.faces
+    rim = square_of(face).rim(256, 256)
+    assert rim.any()
+    assert not (face.mask & rim).any()
 
 
 def test_a_resized_copy_with_its_own_header_is_reported(sealed):

@@ -182,6 +182,17 @@ def test_an_altered_file_is_reported_as_what_it_is(sealed, tmp_path, capsys, cha
     assert not (tmp_path / "out.png").exists()
 
 
+@pytest.mark.parametrize(
+    ("change", "words"), [("pixels", "pixels"), ("header", "header was altered"), ("capsule", "capsule was altered")]
+)
+def test_verify_refuses_what_was_altered(sealed, tmp_path, capsys, change, words):
+    path = tmp_path / "altered.png"
+    path.write_bytes(altered(sealed, change))
+    assert_refused(run(app, ["verify", str(path), "--keyring", str(sealed / "keys.json")]), capsys, words)
+    if change == "pixels":
+        assert_refused(run(app, ["verify", str(path)]), capsys, words)
+
+
 def test_a_photo_that_was_never_sealed_is_said_to_be_one(sealed, tmp_path, capsys):
     assert_refused(restore(sealed, sealed / "photo.png", tmp_path / "out.png"), capsys, "never sealed")
 

@@ -5,6 +5,7 @@ from PIL import Image
 from skimage.data import astronaut
 
 from faceseal.faces.detector import detect_faces
+from faceseal.faces.lips import find_lips
 from faceseal.faces.pose import VIEW, face_view, find_poses
 
 
@@ -72,3 +73,14 @@ def test_a_face_at_the_photos_edge_is_looked_at_all_the_same():
     assert view.shape == (3, VIEW, VIEW)
     assert -1 <= view.min() < view.max() <= 1
     assert np.isfinite(find_poses([cut], [landmarks])).all()
+
+
+@pytest.mark.parametrize("scale", [3, 6, 8])
+def test_a_large_face_looks_the_same_way_and_has_its_lips_in_the_same_place(scale):
+    photo = astronaut()[:256, 96:352]
+    (found,) = detect_faces(photo)
+    points = found.landmarks
+    large = np.asarray(Image.fromarray(photo).resize((256 * scale, 256 * scale), Image.Resampling.LANCZOS))
+    pose, same_pose = find_poses([photo], [points])[0], find_poses([large], [points * scale])[0]
+    assert np.linalg.norm(same_pose - pose) < 2
+    assert np.abs(find_lips(large, points * scale) / scale - find_lips(photo, points)).max() < 1

@@ -4,14 +4,16 @@ import zipfile
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from skimage.data import astronaut
 
+from faceseal.anonymizer.generator import default_model
 from faceseal.errors import TrainingDataError
 from faceseal.model import load_model
 from faceseal.training.collect import read_faces
 from faceseal.training.data import MIRRORED, Augmentation, FaceSquares, Source, augment, random_mask, read_prepared
-from faceseal.training.loop import Recipe, Training
+from faceseal.training.loop import Recipe, SquareEncoder, Training, condition_of, flow_loss
 
 LANDMARKS = np.array([[37.0, 37], [87, 37], [62, 65], [42, 88], [84, 88], [63, 85], [63, 91]])
 
@@ -39,11 +41,22 @@ def prepared_archive(path, faces: FaceSquares, **changes) -> None:
         archive.writestr("landmarks.csv", rows.getvalue())
 
 
+def same_parameters(one, other, in_bfloat16: bool = False) -> bool:
+    wanted = (p.bfloat16().float() if in_bfloat16 else p for p in other.parameters())
+    return all(torch.equal(p, q) for p, q in zip(one.parameters(), wanted, strict=True))
+
+
 def test_training_leaves_a_model_pictures_and_a_checkpoint_to_go_on_from(tmp_path):
-    Training(squares(), tmp_path, Recipe(steps=3, batch=8, warmup=1)).run()
+    training = Training(squares(), tmp_path, Recipe(steps=3, batch=8, warmup=1))
+    training.run()
     first = load_model(tmp_path / "model.safetensors")
+    assert same_parameters(first.network, training.average, in_bfloat16=True)
     again = Training(squares(), tmp_path, Recipe(steps=5, batch=8, warmup=1))
     assert again.step == 3
+    assert same_parameters(again.network, training.network)
+    assert same_parameters(again.average, training.average)
+    assert not same_parameters(again.average, training.network)
+    assert all(optimizer.state for optimizer in again.optimizers)
     again.run()
     assert again.step == len(again.losses) == 5
     assert load_model(tmp_path / "model.safetensors").digest != first.digest
@@ -56,6 +69,55 @@ def test_training_lowers_the_loss(tmp_path):
     training = Training(squares(), tmp_path, Recipe(steps=30, batch=8, warmup=1))
     training.run()
     assert np.mean(training.losses[-5:]) < 0.95 * np.mean(training.losses[:5])
+
+
+def test_a_run_begins_with_the_model_that_it_starts_from(tmp_path):
+    training = Training(squares(), tmp_path, Recipe(batch=8), start=default_model())
+    assert same_parameters(training.network, default_model().network)
+    assert same_parameters(training.average, default_model().network)
+    assert training.klt is default_model().klt
+
+
+def test_the_loss_is_that_of_the_velocity_from_the_face_to_the_noise_in_the_mask():
+    latent, noise = torch.randn(2, 2, 32, 16, 16, generator=torch.Generator().manual_seed(1))
+    mask, inside = torch.zeros(2, 16, 16, dtype=torch.bool), torch.ones(2, 16, 16, dtype=torch.bool)
+    mask[:, 4:12, 4:12] = True
+    condition = condition_of(latent, torch.full((2, 7, 2), 60.0), mask, inside)
+    times, weights = torch.tensor([0.25, 0.75]), torch.linspace(0.5, 1.5, 32)
+
+    def loss(error: float) -> float:
+        def network(state, time, stacked):
+            at = time[:, None, None, None]
+            assert torch.allclose(state, ((1 - at) * latent + at * noise) * mask[:, None])
+            assert torch.equal(stacked, condition.stacked())
+            velocity = noise - latent
+            velocity[:, 3] += error
+            return velocity
+
+        return flow_loss(network, latent, condition, times, noise, weights).item()
+
+    assert loss(0.0) == 0.0
+    assert loss(2.0) == pytest.approx(2.0**2 * weights[3].item() / 32)
+
+
+def test_the_background_holds_nothing_of_what_the_mask_hides_or_lies_outside_the_photo():
+    latent = torch.randn(2, 32, 16, 16, generator=torch.Generator().manual_seed(1))
+    mask, inside = torch.zeros(2, 16, 16, dtype=torch.bool), torch.ones(2, 16, 16, dtype=torch.bool)
+    mask[:, 4:12, 4:12], inside[:, :, :2] = True, False
+    seen = (inside & ~mask)[:, None]
+    background = condition_of(latent, torch.full((2, 7, 2), 60.0), mask, inside).background
+    assert torch.equal(background, torch.where(seen, latent, 0.0))
+
+
+def test_training_encodes_squares_as_sealing_does():
+    klt, pixels = default_model().klt, squares(2).pixels
+    encoded = SquareEncoder(klt, torch.device("cpu"))(torch.from_numpy(pixels)).numpy()
+    assert np.abs(encoded - klt.codec(8).encode(pixels)).max() < 1e-4
+
+
+def test_the_learning_rate_rises_stays_and_falls():
+    recipe = Recipe(steps=100, warmup=10, cooldown=0.25, learning_rate=1.0)
+    assert [recipe.rate(step) for step in (0, 9, 50, 75, 99, 100)] == pytest.approx([0.1, 1, 1, 1, 0.04, 0])
 
 
 def test_a_prepared_archive_is_read_with_its_landmarks(tmp_path):
