@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher
@@ -73,6 +74,13 @@ def _flip(noise: FloatArray, stream: Keystream) -> FloatArray:
     return noise * stream.signs(*noise.shape)
 
 
+@cache
+def _hadamard(size: int) -> FloatArray:
+    matrix = hadamard(size, dtype=np.float64)
+    matrix.setflags(write=False)
+    return matrix
+
+
 def hadamard_blocks(rows: FloatArray) -> FloatArray:
     """Orthonormal Walsh-Hadamard transform of rows (C, n), in blocks of powers of two.
 
@@ -85,7 +93,7 @@ def hadamard_blocks(rows: FloatArray) -> FloatArray:
         if rows.shape[1] & size:
             block = slice(start, start + size)
             # The matrix of a large block is the Kronecker product of two small ones.
-            left, right = hadamard(1 << bit // 2), hadamard(1 << (bit - bit // 2))
+            left, right = _hadamard(1 << bit // 2), _hadamard(1 << (bit - bit // 2))
             parts = rows[:, block].reshape(-1, len(left), len(right))
             out[:, block] = (left @ parts @ right / np.sqrt(size)).reshape(-1, size)
             start += size
