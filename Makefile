@@ -2,8 +2,9 @@
 PYTHON ?= python3
 PHOTO ?=
 BIN := .venv/bin
+comma := ,
 
-.PHONY: demo test check bench bench-children bench-sizes bench-linkage bench-server bench-keys bench-audit bench-killed bench-faults bench-races bench-fuzz bench-verify api-docs clean
+.PHONY: demo test check bench bench-children bench-sizes bench-speed bench-linkage bench-server bench-keys bench-audit bench-killed bench-faults bench-races bench-fuzz bench-verify api-docs clean
 
 demo: .venv/.ready
 	$(BIN)/python docs/demo.py $(if $(PHOTO),--photo "$(PHOTO)")
@@ -34,6 +35,11 @@ bench-children: .venv/.ready build/fr_feature.onnx
 PHOTOS ?=
 bench-sizes: .venv/.ready
 	$(BIN)/faceseal sizes $(PHOTOS) --output build/sizes
+
+# Faces a second, alone and in a group photo, and where the time goes, on the processor or a GPU (DEVICE=cuda).
+DEVICE ?= cpu
+bench-speed: .venv/.ready
+	$(BIN)/python tests/bench/speed.py --device $(DEVICE) --faces 1,8$(if $(filter cuda%,$(DEVICE)),$(comma)64$(comma)256)
 
 # What the keyed maps still show of 1,000 faces: a quarter of an hour on one core.
 bench-linkage: .venv/.ready

@@ -76,7 +76,7 @@ def _flip(noise: FloatArray, stream: Keystream) -> FloatArray:
 
 @cache
 def _hadamard(size: int) -> FloatArray:
-    matrix = hadamard(size, dtype=np.float64)
+    matrix: FloatArray = hadamard(size, dtype=np.float64)
     matrix.setflags(write=False)
     return matrix
 
