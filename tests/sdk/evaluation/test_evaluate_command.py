@@ -128,6 +128,7 @@ def test_wrong_options_and_missing_files_are_named(faceseal, pairs_file, tiny_re
     for wrong, said in [
         (("--without", "sleep"), "there is no part 'sleep'"),
         (("--profile", "finest"), "there is no profile 'finest'"),
+        (("--device", "abacus"), "cannot compute on 'abacus'"),
         (("--recognizer", tmp_path / "no.onnx"), "no.onnx cannot be read"),
         (("--model", tmp_path / "no.safetensors"), "no.safetensors"),
         (("--groups", tmp_path / "no.csv"), "columns identity and group"),

@@ -12,7 +12,7 @@ from faceseal.evaluation.figures import compute_figures
 from faceseal.evaluation.goals import Line, at_least, at_most, lines
 from faceseal.evaluation.groups import by_luminance
 from faceseal.evaluation.pairs import count_pairs, read_groups, read_pairs
-from faceseal.evaluation.person import Appearance, from_bytes, to_bytes
+from faceseal.evaluation.person import About, Appearance, from_bytes, to_bytes
 from faceseal.evaluation.recognized import BEST_OF_KEYS, CLEAN, recognition_figures
 from faceseal.evaluation.speed import Speed, keep_speed, kept_speed
 from faceseal.evaluation.verification import Share, cosines
@@ -23,6 +23,11 @@ LIKENESS = {"net": cosines}
 
 def figures_of(people, groups=None, speed=None, classify=False):
     return compute_figures(people, LIKENESS, groups or {}, speed, classify=classify)
+
+
+def without_second_photo(person):
+    blind = replace(person.embeddings["net"], second=np.full(32, np.nan))
+    return replace(person, embeddings={"net": blind}, squares={})
 
 
 def line_named(found, name: str) -> Line:
@@ -77,9 +82,17 @@ def test_a_photo_that_was_not_sealed_counts_as_not_restored_but_not_as_anonymize
 
 def test_whoever_has_no_face_in_the_second_photo_is_left_out_of_recognition(person):
     people = [person(str(seed), seed) for seed in range(10)]
-    blind = replace(people[0].embeddings["net"], second=np.full(32, np.nan))
-    found = recognition_figures([replace(people[0], embeddings={"net": blind}), *people[1:]], "net", cosines)
+    found = recognition_figures([without_second_photo(people[0]), *people[1:]], "net", cosines)
     assert found.acceptance[CLEAN].of == found.acceptance[Version.RESTORED].of == 9
+
+
+def test_whoever_has_a_second_photo_and_no_face_in_the_first_counts_as_not_recognized(person):
+    people = [person(str(seed), seed) for seed in range(10)]
+    faceless = replace(people[0], about=About("0", "NoFaceFound", None), embeddings={})
+    found = recognition_figures([faceless, *people[1:]], "net", cosines)
+    assert (found.acceptance[CLEAN].count, found.acceptance[CLEAN].of) == (9, 10)
+    found = recognition_figures([replace(faceless, squares={}), *people[1:]], "net", cosines)
+    assert (found.acceptance[CLEAN].count, found.acceptance[CLEAN].of) == (9, 9)
 
 
 def test_one_person_is_not_enough_for_recognition(person):
@@ -115,9 +128,7 @@ def test_groups_are_read_and_reported(tmp_path, person):
 
 
 def test_groups_of_people_without_second_photos_tell_likeness_but_not_recognition(person):
-    people = [person(str(seed), seed) for seed in range(4)]
-    for each in people:
-        each.embeddings["net"].second[:] = np.nan
+    people = [without_second_photo(person(str(seed), seed)) for seed in range(4)]
     found = figures_of(people, {"children": frozenset("01")})
     assert found.recognition == {}
     header, rows = report.group_table(found)

@@ -80,6 +80,8 @@ def evaluate(
     likenesses = {source.name: source.likeness for source in settings.recognizers}
     figures = compute_figures(found, likenesses, lists, speed, classify=Part.CLASSIFIER not in left_out)
     about = f"Model {settings.opened().name}, profile {profile}"
+    if device != "cpu":
+        about += f", computed on {device}"
     if guard is not None:
         about += f", faces above a cosine of {guard:g} made again, so the first network's figures are not independent"
     write_atomically(output / "rows.csv", report.as_csv(found, likenesses))

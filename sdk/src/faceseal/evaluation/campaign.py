@@ -29,7 +29,7 @@ from faceseal.photo import write_atomically
 from faceseal.profiles import Profile
 from faceseal.weights import PACKAGED
 
-FORMAT = 1
+FORMAT = 2
 """Of the result files; a change of what is measured raises it."""
 PICTURE_MAKERS = (
     "anonymizer",

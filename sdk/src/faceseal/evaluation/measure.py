@@ -66,9 +66,9 @@ def measure(
     the original: an attacker could hardly do better.
     """
     face, second = _main_face(pair.first), _second_face(pair)
-    if face is None:
-        return Person(About(pair.identity, NoFaceFound.__name__, None), {}, {}, [])
     squares = {} if second is None else {UNTOUCHED: _square_of_face(*second)}
+    if face is None:
+        return Person(About(pair.identity, NoFaceFound.__name__, None), {}, squares, [])
     try:
         with tempfile.TemporaryDirectory(prefix="faceseal-evaluate-") as folder:
             path = Path(folder) / "sealed.png"

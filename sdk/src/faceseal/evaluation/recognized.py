@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from faceseal.evaluation.person import Embeddings, Person
+from faceseal.evaluation.person import UNTOUCHED, Embeddings, Person
 from faceseal.evaluation.recognition import Likeness
 from faceseal.evaluation.verification import FAR, Share, cosines, impostors, roc, share, threshold_at
 from faceseal.evaluation.versions import RESTORATIONS, Version
@@ -44,9 +44,10 @@ def recognition_figures(people: Sequence[Person], network: str, likeness: Likene
     """None unless two people or more can be recognized at all.
 
     The threshold is set by the untouched first photo of each person against the untouched
-    second photos of all others.
+    second photos of all others.  People without a second photo that shows a face are left
+    out; whose first shows none counts as a failure.
     """
-    judged = [person for person in people if _second_shows_a_face(person, network)]
+    judged = [person for person in people if UNTOUCHED in person.squares]
     known = [person for person in judged if network in person.embeddings]
     if len(known) < 2:
         return None
@@ -68,11 +69,6 @@ def recognition_figures(people: Sequence[Person], network: str, likeness: Likene
         distance={name: float(np.mean([np.linalg.norm(a - b) for a, b in two])) for name, two in near.items()},
         diversity=_diversity([person.embeddings[network] for person in known if person.about.sealed]),
     )
-
-
-def _second_shows_a_face(person: Person, network: str) -> bool:
-    """Whether the second photo does, or the first shows none: that counts as a failure, not as missing."""
-    return network not in person.embeddings or bool(np.isfinite(person.embeddings[network].second).all())
 
 
 def _of_all(name: str) -> bool:
