@@ -333,5 +333,8 @@ def load_model(path: Path, device: str = "cpu") -> FaceModel:
         safetensors.SafetensorError,
     ) as cause:
         raise ModelError(f"cannot read the model {path}: {' '.join(str(cause).split())[:200]}") from cause
-    network = network.requires_grad_(False).eval().to(where)
+    try:
+        network = network.requires_grad_(False).eval().to(where)
+    except RuntimeError as cause:  # such as no memory left
+        raise ModelError(f"cannot compute on {device!r}: {' '.join(str(cause).split())[:200]}") from cause
     return FaceModel(network, klt, hashlib.sha256(content).digest(), name, where)

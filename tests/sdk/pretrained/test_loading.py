@@ -164,8 +164,8 @@ def test_a_broken_config_is_refused(copy, content):
         load_pretrained(folder)
 
 
-@pytest.mark.parametrize("device", ["abacus", "meta"])
-def test_a_device_that_gives_nothing_back_is_refused(checkpoint, device):
+@pytest.mark.parametrize("device", ["abacus", "meta", "hpu"])
+def test_a_device_that_is_not_there_or_gives_nothing_back_is_refused(checkpoint, device):
     with pytest.raises(ModelError, match=f"cannot compute on '{device}'"):
         load_pretrained(checkpoint("ldm"), device)
 

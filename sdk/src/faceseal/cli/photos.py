@@ -74,12 +74,13 @@ def anonymize(
             raise PhotoError(f"{output} cannot be both the photo and its header; choose two names")
     chosen, picture = profile_named(profile), read_photo(photo)
     guard = None if recognizer is None else _guard(recognizer, most_alike)
+    weights = _model(model, device)
     with key_source(server, token_file, None, keyring) as keys:
         sealed = anonymizer.anonymize(
             picture,
             keys=keys,
             profile=chosen,
-            model=_model(model, device),
+            model=weights,
             capsule=capsule,
             keyed_map=keyed_map,
             guard=guard,
