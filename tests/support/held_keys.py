@@ -9,6 +9,9 @@ from skimage.data import astronaut
 from faceseal.errors import UnknownKey
 from faceseal.imagekey import ImageKey
 
+VECTOR_KEY = ImageKey(UUID("0192f0c1-2345-7678-9abc-def012345678"), bytes(range(32)))
+"""Of the fixed values in tests/vectors."""
+
 
 @dataclass
 class Keys:

@@ -56,7 +56,7 @@ def test_a_missing_capsule_is_reported(keys, sealed):
         restore(embed(encode_png(sealed.pixels), sealed.header_bytes, None), keys=keys)
 
 
-def test_verifying_opens_the_capsule_and_misses_it(keys, sealed):
+def test_verifying_reports_an_altered_capsule_and_a_missing_one(keys, sealed):
     chunks, key = extract(sealed.content), keys.held[sealed.key_id]
     broken = bytearray(chunks.capsule)
     broken[100] ^= 1

@@ -2,6 +2,7 @@ import uuid
 from dataclasses import replace
 
 import numpy as np
+from held_keys import VECTOR_KEY
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -51,8 +52,7 @@ def test_a_face_sees_nothing_of_a_later_one_and_all_of_an_earlier_one():
 
 def test_the_keys_of_a_face_stay_what_they_were():
     """Files that were sealed are restored with them."""
-    key = ImageKey(uuid.UUID("0192f0c1-2345-7678-9abc-def012345678"), bytes(range(32)))
     face = replace(record(0, 0, 8), nonce=bytes(range(16)))
-    found = face_at(np.zeros((200, 200, 3), np.uint8), [face], 0, key)
+    found = face_at(np.zeros((200, 200, 3), np.uint8), [face], 0, VECTOR_KEY)
     assert found.stream_key.hex() == "9c6d060d9be01fee4cefd9fe0c3a62c0726e4b7d8f17797650e6af5bb90c2ad1"
     assert found.public_seed.hex() == "3f6d773ecf9bbaf2b7c5fea45e982eb95acac779cb638da8dd099021e4a0fc70"

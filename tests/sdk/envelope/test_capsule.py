@@ -2,18 +2,17 @@ import json
 import struct
 import tracemalloc
 from pathlib import Path
-from uuid import UUID
 
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from held_keys import VECTOR_KEY
 
 from faceseal.envelope.capsule import open_capsule, seal_capsule
 from faceseal.errors import CapsuleAltered
 from faceseal.imagekey import ImageKey
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "envelope.json").read_text())
-KEY = ImageKey(UUID("0192f0c1-2345-7678-9abc-def012345678"), bytes(range(32)))
 HEADER = b"header bytes"
 NONCE = bytes(12)
 
@@ -27,16 +26,16 @@ SIZES = [(32, 48), (64, 20)]
 
 
 def sealed() -> bytes:
-    return seal_capsule(pictures(), HEADER, KEY, NONCE)
+    return seal_capsule(pictures(), HEADER, VECTOR_KEY, NONCE)
 
 
 def test_pictures_come_back_bit_exact():
-    for one, other in zip(open_capsule(sealed(), HEADER, KEY, SIZES), pictures(), strict=True):
+    for one, other in zip(open_capsule(sealed(), HEADER, VECTOR_KEY, SIZES), pictures(), strict=True):
         assert np.array_equal(one, other)
 
 
 def test_the_published_capsule_opens():
-    (picture,) = open_capsule(bytes.fromhex(VECTORS["capsule"]), bytes.fromhex(VECTORS["header"]), KEY, [(4, 3)])
+    (picture,) = open_capsule(bytes.fromhex(VECTORS["capsule"]), bytes.fromhex(VECTORS["header"]), VECTOR_KEY, [(4, 3)])
     assert picture.ravel().tolist() == list(range(36))
 
 
@@ -45,19 +44,19 @@ def test_an_altered_byte_is_noticed(position):
     content = bytearray(sealed())
     content[position] ^= 1
     with pytest.raises(CapsuleAltered):
-        open_capsule(bytes(content), HEADER, KEY, SIZES)
+        open_capsule(bytes(content), HEADER, VECTOR_KEY, SIZES)
 
 
 def test_a_capsule_opens_with_its_own_header_and_key_only():
-    other = ImageKey(KEY.key_id, bytes(32))
-    for header, key in ((b"other header", KEY), (HEADER, other)):
+    other = ImageKey(VECTOR_KEY.key_id, bytes(32))
+    for header, key in ((b"other header", VECTOR_KEY), (HEADER, other)):
         with pytest.raises(CapsuleAltered):
             open_capsule(sealed(), header, key, SIZES)
 
 
 def forged(plain: bytes) -> bytes:
     """A capsule with any content, by somebody who holds the key."""
-    cipher = AESGCM(KEY.derive(b"faceseal/1 capsule", salt=KEY.key_id.bytes))
+    cipher = AESGCM(VECTOR_KEY.derive(b"faceseal/1 capsule", salt=VECTOR_KEY.key_id.bytes))
     return NONCE + cipher.encrypt(NONCE, plain, HEADER)
 
 
@@ -82,7 +81,7 @@ def test_a_hostile_capsule_is_refused_before_it_costs_anything(plain):
     tracemalloc.start()
     try:
         with pytest.raises(CapsuleAltered):
-            open_capsule(forged(plain), HEADER, KEY, SIZES[:1])
+            open_capsule(forged(plain), HEADER, VECTOR_KEY, SIZES[:1])
         assert tracemalloc.get_traced_memory()[1] < 5_000_000
     finally:
         tracemalloc.stop()
@@ -91,10 +90,10 @@ def test_a_hostile_capsule_is_refused_before_it_costs_anything(plain):
 @pytest.mark.parametrize("content", [b"", bytes(27), bytes(28)])
 def test_a_capsule_that_is_too_short_is_refused(content):
     with pytest.raises(CapsuleAltered):
-        open_capsule(content, HEADER, KEY, SIZES)
+        open_capsule(content, HEADER, VECTOR_KEY, SIZES)
 
 
 @pytest.mark.parametrize("sizes", [[], SIZES[:1], [*SIZES, (1, 1)], [(48, 32), (64, 20)]])
 def test_pictures_must_be_those_that_the_header_names(sizes):
     with pytest.raises(CapsuleAltered):
-        open_capsule(sealed(), HEADER, KEY, sizes)
+        open_capsule(sealed(), HEADER, VECTOR_KEY, sizes)

@@ -1,10 +1,10 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from uuid import UUID
 
 import numpy as np
 import pytest
+from held_keys import VECTOR_KEY
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,7 +29,6 @@ from faceseal.keyed import KEYED_MAPS
 from faceseal.profiles import PROFILES
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "envelope.json").read_text())
-KEY = ImageKey(UUID("0192f0c1-2345-7678-9abc-def012345678"), bytes(range(32)))
 
 
 def face(**changes) -> FaceRecord:
@@ -41,8 +40,8 @@ def face(**changes) -> FaceRecord:
 
 def header(**changes) -> Header:
     made = Header(
-        key_id=KEY.key_id,
-        commitment=key_commitment(KEY),
+        key_id=VECTOR_KEY.key_id,
+        commitment=key_commitment(VECTOR_KEY),
         model_digest=b"\x11" * 32,
         keyed_map=1,
         solver=SolverRecord(12, 0.04, 1.5, 1e-3, 8),
@@ -67,32 +66,32 @@ def same(one: Header, other: Header) -> bool:
 
 
 def test_a_header_comes_back_from_its_bytes():
-    content = encode_header(header(), KEY)
+    content = encode_header(header(), VECTOR_KEY)
     assert same(parse_header(content), header())
-    authenticate_header(content, parse_header(content), KEY)
+    authenticate_header(content, parse_header(content), VECTOR_KEY)
 
 
 def test_the_bytes_are_those_of_the_published_vector():
-    assert encode_header(header(), KEY).hex() == VECTORS["header"]
-    assert key_commitment(KEY).hex() == VECTORS["commitment"]
+    assert encode_header(header(), VECTOR_KEY).hex() == VECTORS["header"]
+    assert key_commitment(VECTOR_KEY).hex() == VECTORS["commitment"]
 
 
 def test_every_profile_survives_the_header_unchanged():
     for profile in PROFILES.values():
         made = header(solver=profile.solver, guidance=profile.guidance)
-        assert same(parse_header(encode_header(made, KEY)), made)
+        assert same(parse_header(encode_header(made, VECTOR_KEY)), made)
 
 
 def test_a_header_of_version_1_is_read_as_one_without_guidance():
     content = bytes.fromhex(VECTORS["header_version_1"])
     assert same(parse_header(content), header(guidance=UNGUIDED))
-    authenticate_header(content, parse_header(content), KEY)
+    authenticate_header(content, parse_header(content), VECTOR_KEY)
     with pytest.raises(SealedFileError):
         parse_header(content[:-1])
 
 
 def test_a_guided_file_is_not_taken_for_one_of_version_1():
-    content = bytearray(encode_header(header(), KEY))
+    content = bytearray(encode_header(header(), VECTOR_KEY))
     content[8] = 1
     with pytest.raises(SealedFileError):
         parse_header(bytes(content))
@@ -100,29 +99,29 @@ def test_a_guided_file_is_not_taken_for_one_of_version_1():
 
 @pytest.mark.parametrize("bit", range(0, 8 * 300, 37))
 def test_every_flipped_bit_is_noticed(bit):
-    content = bytearray(encode_header(header(), KEY))
+    content = bytearray(encode_header(header(), VECTOR_KEY))
     content[bit // 8] ^= 1 << bit % 8
     with pytest.raises((SealedFileError, WrongKey, HeaderAltered)):
-        authenticate_header(bytes(content), parse_header(bytes(content)), KEY)
+        authenticate_header(bytes(content), parse_header(bytes(content)), VECTOR_KEY)
 
 
 def test_an_altered_field_is_reported_as_an_altered_header():
-    genuine = encode_header(header(), KEY)
-    forged = encode_header(header(width=641), KEY)[:-32] + genuine[-32:]
+    genuine = encode_header(header(), VECTOR_KEY)
+    forged = encode_header(header(width=641), VECTOR_KEY)[:-32] + genuine[-32:]
     with pytest.raises(HeaderAltered):
-        authenticate_header(forged, parse_header(forged), KEY)
+        authenticate_header(forged, parse_header(forged), VECTOR_KEY)
 
 
 def test_another_key_is_refused_by_the_commitment():
-    content = encode_header(header(), KEY)
-    flipped = ImageKey(KEY.key_id, bytes([1, *range(1, 32)]))
+    content = encode_header(header(), VECTOR_KEY)
+    flipped = ImageKey(VECTOR_KEY.key_id, bytes([1, *range(1, 32)]))
     with pytest.raises(WrongKey, match="not the key"):
         authenticate_header(content, parse_header(content), flipped)
 
 
 @pytest.mark.parametrize("length", [0, 7, 8, 100, 200, -1, 10_000])
 def test_a_cut_or_padded_header_is_refused(length):
-    content = encode_header(header(), KEY)
+    content = encode_header(header(), VECTOR_KEY)
     content = content[:length] if length < len(content) else content.ljust(length, b"\0")
     with pytest.raises(SealedFileError):
         parse_header(content)
@@ -130,7 +129,7 @@ def test_a_cut_or_padded_header_is_refused(length):
 
 @given(st.binary(max_size=600))
 def test_garbage_is_refused_and_never_crashes(content):
-    for candidate in (content, encode_header(header(), KEY)[:8] + content):
+    for candidate in (content, encode_header(header(), VECTOR_KEY)[:8] + content):
         with pytest.raises(SealedFileError):
             parse_header(candidate)
 
@@ -150,18 +149,18 @@ def test_garbage_is_refused_and_never_crashes(content):
 )
 def test_an_impossible_field_is_refused_by_name(changes, words):
     with pytest.raises(SealedFileError, match=words):
-        parse_header(encode_header(header(**changes), KEY))
+        parse_header(encode_header(header(**changes), VECTOR_KEY))
 
 
 def test_a_later_version_asks_for_an_update():
-    content = bytearray(encode_header(header(), KEY))
+    content = bytearray(encode_header(header(), VECTOR_KEY))
     content[8] = 3
     with pytest.raises(SealedFileError, match="update"):
         parse_header(bytes(content))
 
 
 def test_the_number_of_faces_is_bounded():
-    content = bytearray(encode_header(header(), KEY))
+    content = bytearray(encode_header(header(), VECTOR_KEY))
     assert len(content) < MAX_HEADER_BYTES
     with pytest.raises(SealedFileError):
         parse_header(bytes(content[:-32]) + bytes(MAX_HEADER_BYTES))
@@ -217,7 +216,7 @@ def test_solver_settings_that_a_header_cannot_hold_are_refused(settings):
     ],
 )
 def test_impossible_settings_of_the_ode_in_a_file_are_refused(offset, value, words):
-    content = bytearray(encode_header(header(), KEY))
+    content = bytearray(encode_header(header(), VECTOR_KEY))
     content[offset] = value
     with pytest.raises(SealedFileError, match=words):
         parse_header(bytes(content))
@@ -225,7 +224,7 @@ def test_impossible_settings_of_the_ode_in_a_file_are_refused(offset, value, wor
 
 def test_the_published_description_has_the_sizes_of_the_code():
     page = (Path(__file__).parents[3] / "docs" / "envelope.md").read_text()
-    one, two = (len(encode_header(header(faces=(face(),) * n), KEY)) for n in (1, 2))
+    one, two = (len(encode_header(header(faces=(face(),) * n), VECTOR_KEY)) for n in (1, 2))
     assert f"| 143 | {two - one} each | the faces |" in page
     assert one == 143 + (two - one) + 32
     assert f"| {MAX_HEADER_BYTES:,} bytes |" in page

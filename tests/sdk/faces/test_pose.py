@@ -1,6 +1,7 @@
 import matplotlib.cbook
 import numpy as np
 import pytest
+from held_keys import portrait
 from PIL import Image
 from skimage.data import astronaut
 
@@ -31,14 +32,14 @@ def squeezed(photo: np.ndarray, side: str) -> np.ndarray:
 
 
 def test_a_head_that_is_narrower_on_one_side_is_turned_that_way():
-    photo = astronaut()[:256, 96:352]
+    photo = portrait()
     left, right = (pose(squeezed(photo, side))[1] for side in ("left", "right"))
     assert abs(left - right) > 10
     assert min(left, right) < pose(photo)[1] < max(left, right)
 
 
 def test_a_mirrored_head_is_turned_the_other_way():
-    photo = squeezed(astronaut()[:256, 96:352], "left")
+    photo = squeezed(portrait(), "left")
     own, mirrored = pose(photo), pose(np.ascontiguousarray(photo[:, ::-1]))
     assert abs(own[1]) > 4
     assert np.abs(mirrored - own * [1, -1, -1]).max() < 4
@@ -46,18 +47,18 @@ def test_a_mirrored_head_is_turned_the_other_way():
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
 def test_a_turned_photo_has_the_same_pose(turns):
-    photo = astronaut()[:256, 96:352]
+    photo = portrait()
     assert np.linalg.norm(pose(np.ascontiguousarray(np.rot90(photo, turns))) - pose(photo)) < 3
 
 
 def test_a_photo_of_another_size_has_the_same_pose():
-    photo = astronaut()[:256, 96:352]
+    photo = portrait()
     smaller = np.asarray(Image.fromarray(photo).resize((128, 128), Image.Resampling.LANCZOS))
     assert np.linalg.norm(pose(smaller) - pose(photo)) < 4
 
 
 def test_poses_of_several_photos_are_those_of_each():
-    photos = [astronaut()[:256, 96:352], grace_hopper()]
+    photos = [portrait(), grace_hopper()]
     landmarks = [detect_faces(photo)[0].landmarks for photo in photos]
     together = find_poses(photos, landmarks)
     assert together.shape == (2, 3)
@@ -77,7 +78,7 @@ def test_a_face_at_the_photos_edge_is_looked_at_all_the_same():
 
 @pytest.mark.parametrize("scale", [3, 6, 8])
 def test_a_large_face_looks_the_same_way_and_has_its_lips_in_the_same_place(scale):
-    photo = astronaut()[:256, 96:352]
+    photo = portrait()
     (found,) = detect_faces(photo)
     points = found.landmarks
     large = np.asarray(Image.fromarray(photo).resize((256 * scale, 256 * scale), Image.Resampling.LANCZOS))
