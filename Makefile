@@ -27,9 +27,10 @@ bench: .venv/.ready build/fr_feature.onnx
 
 # What is reached on children's faces, of which the pairs have next to none: squares of FACES, one photo of each.
 FACES ?= ../shared/faces/train-128.zip
+GUARD ?= .15
 bench-children: .venv/.ready build/fr_feature.onnx
 	$(BIN)/python tests/bench/squares.py "$(FACES)" docs/children-groups.csv build/children.zip
-	$(BIN)/faceseal evaluate --pairs build/children.zip --groups docs/children-groups.csv --guard .15 $(addprefix --without ,baseline robustness keys classifier speed) --output build/children
+	$(BIN)/faceseal evaluate --pairs build/children.zip --groups docs/children-groups.csv $(if $(GUARD),--guard $(GUARD)) $(addprefix --without ,baseline robustness keys classifier speed) --output build/children
 
 # What is reached by size of the face, on two public-domain portraits or on PHOTOS.
 PHOTOS ?=

@@ -25,13 +25,14 @@ GROUP_HEADER = ("group", "people", "sealed", "PSNR, median", "detected")
 def notes(figures: Figures, about: str) -> list[str]:
     """What a reader must know beside the table; about: model and profile."""
     outcomes = ", ".join(f"{count} {name}" for name, count in sorted(figures.outcomes.items()))
-    thresholds = (
+    thresholds = [
         f"{name}: threshold {found.threshold:.4f} from {found.impostors} impostor scores"
         for name, found in figures.recognition.items()
-    )
+    ]
+    recognized = "; ".join(thresholds) or "Too few people have a second photo for it"
     return [
         f"{figures.people} people: {outcomes}. {about}.",
-        f"TAR: share accepted at FAR {FAR:.1%}; in brackets, Wilson's 95 % interval. {'; '.join(thresholds)}.",
+        f"TAR: share accepted at FAR {FAR:.1%}; in brackets, Wilson's 95 % interval. {recognized}.",
         "A photo that was not sealed counts as not restored (0 dB, SSIM 0), and is left out of the rows of anonymized "
         "faces and bad keys.",
         f"A mouth is open if its inner lips are more than {OPEN_MOUTH:g} eye distances apart.",
