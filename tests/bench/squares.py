@@ -37,4 +37,7 @@ def main(faces: Path, groups: Path, pairs: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
+    try:
+        main(*map(Path, sys.argv[1:]))
+    except (OSError, KeyError, zipfile.BadZipFile) as cause:
+        sys.exit(f"{sys.argv[1]} is not the archive whose faces {sys.argv[2]} names: {cause}")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from faceseal.cli.console import print_table
+from faceseal.cli.options import Device
 from faceseal.errors import MissingDependency, PhotoError
 from faceseal.profiles import DEFAULT, profile_named
 
@@ -23,7 +24,7 @@ def linkage(
     ] = None,
     profile: Annotated[str, typer.Option(help="fast, default or best.")] = DEFAULT.name,
     output: Annotated[Path, typer.Option(metavar="FOLDER", help="Where all results go.")] = Path("linkage"),
-    device: Annotated[str, typer.Option(help="cpu, or cuda.")] = "cpu",
+    device: Device = "cpu",
     seed: Annotated[int, typer.Option(min=0, help="Draws the keys; the same seed gives the same results.")] = 0,
 ) -> None:
     """Try to link anonymized faces to their originals, and to each other, by what each keyed map leaves of the noise.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from faceseal.cli.console import print_table
+from faceseal.cli.options import Device, ModelPath
 from faceseal.errors import MissingDependency, PhotoError
 from faceseal.profiles import DEFAULT, profile_named
 
@@ -27,11 +28,8 @@ def evaluate(
     recognizer: Annotated[
         Path, typer.Option(metavar="ONNX", help="First recognition network; `make build/fr_feature.onnx` fetches it.")
     ] = Path("build/fr_feature.onnx"),
-    model: Annotated[
-        Path | None,
-        typer.Option(metavar="PATH", help="Weights file, diffusers folder or hub name, instead of the packaged one."),
-    ] = None,
-    device: Annotated[str, typer.Option(help="Where the generator computes: cpu, or cuda.")] = "cpu",
+    model: ModelPath = None,
+    device: Device = "cpu",
     groups: Annotated[
         Path | None, typer.Option(metavar="CSV", help="Groups to report (columns identity, group).")
     ] = None,

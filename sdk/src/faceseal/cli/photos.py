@@ -11,6 +11,7 @@ from uuid import UUID
 import typer
 
 from faceseal.cli.console import KeyringPath, LogKey, ServerUrl, TokenFile, key_source, print_fields
+from faceseal.cli.options import Device, ModelPath
 from faceseal.cli.purpose import BreakGlassFor, Purpose, Reference, released
 from faceseal.client.receipt import receipt_path, stored_receipt
 from faceseal.errors import PhotoError, PixelsAltered
@@ -27,13 +28,6 @@ PhotoPath = Annotated[
 SealedPath = Annotated[Path, typer.Argument(metavar="SEALED", help="A photo sealed by faceseal.")]
 OutputPath = Annotated[Path, typer.Argument(metavar="OUTPUT", help="The PNG file to write.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace OUTPUT if it exists.")]
-ModelPath = Annotated[
-    Path | None,
-    typer.Option(
-        "--model", metavar="PATH", help="Weights file, diffusers folder or hub name, instead of the packaged one."
-    ),
-]
-Device = Annotated[str, typer.Option(help="Where the generator computes: cpu, or cuda.")]
 HeaderPath = Annotated[
     Path | None,
     typer.Option("--header", metavar="PATH", help="Header kept in a file of its own, for a photo that lost it."),

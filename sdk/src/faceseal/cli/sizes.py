@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from faceseal.cli.console import print_table
+from faceseal.cli.options import Device, ModelPath
 from faceseal.errors import MissingDependency, PhotoError
 from faceseal.profiles import DEFAULT, profile_named
 
@@ -28,11 +29,8 @@ def sizes(
     keys: Annotated[int, typer.Option(min=1, help="Keys per photo and side.")] = 3,
     output: Annotated[Path, typer.Option(metavar="FOLDER", help="Where all results go.")] = Path("sizes"),
     profile: Annotated[str, typer.Option(help="fast, default or best.")] = DEFAULT.name,
-    model: Annotated[
-        Path | None,
-        typer.Option(metavar="PATH", help="Weights file, diffusers folder or hub name, instead of the packaged one."),
-    ] = None,
-    device: Annotated[str, typer.Option(help="Where the generator computes: cpu, or cuda.")] = "cpu",
+    model: ModelPath = None,
+    device: Device = "cpu",
 ) -> None:
     """Make each photo's main face smaller step by step, seal it, restore it, and compare.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from faceseal.cli.options import Device
 from faceseal.errors import MissingDependency, ModelError
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def train(
     output: Annotated[Path, typer.Option("--output", metavar="FOLDER", help="Where weights and pictures go.")],
     steps: Annotated[int, typer.Option(min=1, help="Training steps in all, those of earlier runs included.")] = 20_000,
     batch: Annotated[int, typer.Option(min=2, help="Faces per step.")] = 32,
-    device: Annotated[str, typer.Option(help="cpu, or cuda.")] = "cpu",
+    device: Device = "cpu",
     start_from: Annotated[
         Path | None, typer.Option(metavar="MODEL", help="Weights that a new run begins with; else random ones.")
     ] = None,

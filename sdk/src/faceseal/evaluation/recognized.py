@@ -45,7 +45,7 @@ def recognition_figures(people: Sequence[Person], network: str, likeness: Likene
 
     The threshold is set by the untouched first photo of each person against the untouched
     second photos of all others.  People without a second photo that shows a face are left
-    out; whose first shows none counts as a failure.
+    out; those whose first shows none count as failures.
     """
     judged = [person for person in people if UNTOUCHED in person.squares]
     known = [person for person in judged if network in person.embeddings]
