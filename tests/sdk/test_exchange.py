@@ -67,18 +67,30 @@ def test_pixels_outside_the_mask_never_change(cell):
 def test_a_guided_face_is_less_surprising_than_one_that_is_not():
     faces = [face(seed=seed) for seed in range(1, 5)]
     surprise = []
-    for guidance in (FAST.guidance, UNGUIDED):
+    for guidance in (replace(FAST.guidance, shift=0.0), UNGUIDED):
         machine = exchange(guidance=guidance)
         latents = machine.anonymous(machine.mapped(machine.noise(faces), faces), faces)
         surprise.append(machine.surprise(latents, faces))
     assert (surprise[0] < surprise[1]).all()
 
 
+def test_a_shifted_face_has_more_of_the_detail_that_faces_have():
+    faces = [face(seed=seed) for seed in range(1, 5)]
+    detail = []
+    for guidance in (FAST.guidance, replace(FAST.guidance, shift=0.0)):
+        machine = exchange(guidance=guidance)
+        latents = machine.anonymous(machine.mapped(machine.noise(faces), faces), faces)
+        inside = np.stack([one.mask for one in faces])
+        detail.append(latents.transpose(0, 2, 3, 1)[inside][:, 3:].std(axis=0))
+    assert (detail[0] > detail[1]).all()
+
+
 def test_a_guided_face_is_restored_with_its_guidance_only():
-    original, inside = face(seed=2), face().masked_pixels
+    original, inside = face(seed=3), face().masked_pixels
     (made,) = exchange().anonymize([original])
     best = exchange().carried(original)[inside]
-    guidances = (FAST.guidance, Guidance(1.4, 0.8, 0.2), UNGUIDED)
+    unshifted = replace(FAST.guidance, shift=0.0)
+    guidances = (FAST.guidance, unshifted, replace(FAST.guidance, strength=1.4), UNGUIDED)
     restored = [exchange(guidance=each).restore([replace(original, square=made)])[0] for each in guidances]
     right, *wrong = (decibel(best, square[inside]) for square in restored)
     assert right > max(wrong) + 5

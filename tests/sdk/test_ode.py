@@ -25,6 +25,37 @@ def test_generating_from_inverted_noise_returns_the_picture():
     assert inversion.residual.max() <= SOLVER.tolerance
 
 
+def test_a_shifted_ode_is_inverted_with_its_shift_only():
+    noise = ode.invert(stiff, picture(), SOLVER, shift=0.4).noise
+    assert (ode.generate(stiff, noise, SOLVER, shift=0.4) - picture()).abs().max() < 1e-3
+    assert (ode.generate(stiff, noise, SOLVER) - picture()).abs().max() > 0.1
+
+
+def test_the_network_is_told_of_less_noise_where_there_is_more_of_it():
+    """As docs/envelope.md says: by a share of the step, in proportion to the time."""
+    asked = []
+
+    def listening(state: torch.Tensor, time: float) -> torch.Tensor:
+        asked.append(time)
+        return torch.zeros_like(state)
+
+    solver = ode.Solver(3, 0.1, 1.0, 1e-6, 1)
+    ode.generate(listening, picture(), solver, shift=0.5)
+    assert asked == pytest.approx([1.0 - 0.5 * 0.3 * 1.0, 0.7 - 0.5 * 0.3 * 0.7, 0.4 - 0.5 * 0.3 * 0.4])
+    ode.invert(listening, picture(), solver, shift=0.5)
+    assert asked[3:] == pytest.approx(asked[2::-1])
+
+
+def test_a_shift_keeps_contrast_that_long_steps_lose():
+    def gaussian(state: torch.Tensor, time: float, spread: float = 1.0) -> torch.Tensor:
+        expected = (1 - time) * spread**2 / (((1 - time) * spread) ** 2 + time**2) * state
+        return (state - expected) / time
+
+    solver = ode.Solver(10, 0.07, 1.0, 1e-6, 1)
+    left = [float(ode.generate(gaussian, picture(), solver, shift).std() / picture().std()) for shift in (0.0, 0.5)]
+    assert left == pytest.approx([0.893, 0.938], abs=1e-3)
+
+
 def test_an_inversion_takes_few_evaluations():
     """Without Anderson's acceleration 94, with a constant first guess 70."""
     assert ode.invert(stiff, picture(), SOLVER).evaluations <= 66

@@ -108,11 +108,11 @@ class Exchange:
         It depends on `Face.public_seed`, but not on `Face.stream_key`: one inversion serves
         any number of keys, as long as the public seed stays.
         """
-        return self._inverted(faces, self.velocity(faces))
+        return self._inverted(faces, UNGUIDED)
 
     def anonymous_noise(self, faces: Sequence[Face]) -> FloatArray:
         """As `noise`, if what the squares show are anonymized faces."""
-        return self._inverted(faces, self.velocity(faces, self.guidance))
+        return self._inverted(faces, self.guidance)
 
     def mapped(self, noise: FloatArray, faces: Sequence[Face], *, inverse: bool = False) -> FloatArray:
         """Noise (B, C, L, L) after each face's keyed map, or its inverse."""
@@ -120,11 +120,11 @@ class Exchange:
 
     def generate(self, noise: FloatArray, faces: Sequence[Face]) -> list[NDArray[np.uint8]]:
         """Squares (S, S, 3) uint8 with the original faces inside the mask that `noise` (B, C, L, L) becomes."""
-        return self.shown(self._generated(noise, self.velocity(faces)), faces)
+        return self.shown(self._generated(noise, faces, UNGUIDED), faces)
 
     def anonymous(self, noise: FloatArray, faces: Sequence[Face]) -> FloatArray:
         """Latents (B, C, L, L) of anonymized faces, from `noise` (B, C, L, L); outside the mask they mean nothing."""
-        return self._generated(noise, self.velocity(faces, self.guidance))
+        return self._generated(noise, faces, self.guidance)
 
     def surprise(self, latents: FloatArray, faces: Sequence[Face]) -> FloatArray:
         """How unlikely the model finds each of `latents` (B, C, L, L), in arbitrary units (B,).
@@ -192,14 +192,15 @@ class Exchange:
 
         return velocity
 
-    def _inverted(self, faces: Sequence[Face], velocity: ode.Velocity) -> FloatArray:
+    def _inverted(self, faces: Sequence[Face], guidance: Guidance) -> FloatArray:
         state = self.tensor(self.latents(faces)) * self.mask(faces)
         with torch.inference_mode():
-            return array(ode.invert(velocity, state, self.solver).noise)
+            return array(ode.invert(self.velocity(faces, guidance), state, self.solver, guidance.shift).noise)
 
-    def _generated(self, noise: FloatArray, velocity: ode.Velocity) -> FloatArray:
+    def _generated(self, noise: FloatArray, faces: Sequence[Face], guidance: Guidance) -> FloatArray:
         with torch.inference_mode():
-            return array(ode.generate(velocity, self.tensor(noise), self.solver))
+            state = self.tensor(noise)
+            return array(ode.generate(self.velocity(faces, guidance), state, self.solver, guidance.shift))
 
     def _carried(self, faces: Sequence[Face]) -> Callable[[torch.Tensor], torch.Tensor]:
         """The projection of (B, C, L, L) on what each face's cells can carry."""

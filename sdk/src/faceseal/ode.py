@@ -61,24 +61,34 @@ class Inversion:
     evaluations: int
 
 
-def generate(velocity: Velocity, noise: Tensor, solver: Solver) -> Tensor:
-    """The picture (B, C, 16, 16) that this noise becomes."""
+def told(before: float, time: float, shift: float) -> float:
+    """The time that the network is told of in the step between `before` and `time`, whose state is at `time`.
+
+    Long explicit steps leave too little of what is random, so faces come out smooth: ten leave
+    nine tenths of any Gaussian's deviation, and of a face's fine detail less.  Told of less
+    noise than there is, the network takes less away (shifted time steps, Li et al., arXiv 2305.15583).
+    """
+    return time * (1.0 - shift * (time - before))
+
+
+def generate(velocity: Velocity, noise: Tensor, solver: Solver, shift: float = 0.0) -> Tensor:
+    """The picture (B, C, 16, 16) that this noise becomes; shift: see `told`."""
     grid = solver.grid()
     state = noise
     for k in range(solver.steps, 0, -1):
-        state = state - (grid[k] - grid[k - 1]) * velocity(state, grid[k])
+        state = state - (grid[k] - grid[k - 1]) * velocity(state, told(grid[k - 1], grid[k], shift))
     return state / (1.0 - solver.start)
 
 
-def invert(velocity: Velocity, picture: Tensor, solver: Solver) -> Inversion:
-    """The noise from which `generate` makes this picture."""
+def invert(velocity: Velocity, picture: Tensor, solver: Solver, shift: float = 0.0) -> Inversion:
+    """The noise from which `generate` makes this picture; shift: see `told`."""
     grid = solver.grid()
     state, evaluations = picture * (1.0 - solver.start), 0
     worst = torch.zeros(picture.shape[0], device=picture.device)
     slopes: list[Tensor] = []
     for k in range(1, solver.steps + 1):
         step = grid[k] - grid[k - 1]
-        before, time = state, grid[k]
+        before, time = state, told(grid[k - 1], grid[k], shift)
         state, residual, used = _solve(
             lambda z, before=before, step=step, time=time: before + step * velocity(z, time),  # type: ignore[misc]
             before + step * _extrapolated(slopes, grid[: k + 1]) if slopes else before,

@@ -75,7 +75,7 @@ def test_inspect_tells_what_the_file_says_about_itself(sealed, capsys):
     said = json.loads(capsys.readouterr().out)
     assert said["pixels_intact"] is True
     assert said["keyed_map"] == "rotation"
-    assert said["guidance"] == "1.6 from 0.8 to 0.2"
+    assert said["guidance"] == "1.6 from 0.75 to 0.2, shifted by 0.3"
     assert len(said["faces"]) == 1
     assert run(app, ["inspect", str(sealed / "sealed.png")]) == 0
     assert said["key"] in capsys.readouterr().out

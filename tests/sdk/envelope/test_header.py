@@ -45,7 +45,7 @@ def header(**changes) -> Header:
         model_digest=b"\x11" * 32,
         keyed_map=1,
         solver=SolverRecord(12, 0.04, 1.5, 1e-3, 8),
-        guidance=Guidance(1.5, 0.75, 0.25),
+        guidance=Guidance(1.5, 0.75, 0.25, 0.3),
         width=640,
         height=480,
         pixel_digest=b"\x22" * 32,
@@ -82,17 +82,19 @@ def test_every_profile_survives_the_header_unchanged():
         assert same(parse_header(encode_header(made, VECTOR_KEY)), made)
 
 
-def test_a_header_of_version_1_is_read_as_one_without_guidance():
-    content = bytes.fromhex(VECTORS["header_version_1"])
-    assert same(parse_header(content), header(guidance=UNGUIDED))
+@pytest.mark.parametrize(("version", "guidance"), [(1, UNGUIDED), (2, Guidance(1.5, 0.75, 0.25))])
+def test_headers_of_earlier_versions_are_read_as_they_were_meant(version, guidance):
+    content = bytes.fromhex(VECTORS[f"header_version_{version}"])
+    assert same(parse_header(content), header(guidance=guidance))
     authenticate_header(content, parse_header(content), VECTOR_KEY)
     with pytest.raises(SealedFileError):
         parse_header(content[:-1])
 
 
-def test_a_guided_file_is_not_taken_for_one_of_version_1():
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_file_is_not_taken_for_one_of_an_earlier_version(version):
     content = bytearray(encode_header(header(), VECTOR_KEY))
-    content[8] = 1
+    content[8] = version
     with pytest.raises(SealedFileError):
         parse_header(bytes(content))
 
@@ -154,7 +156,7 @@ def test_an_impossible_field_is_refused_by_name(changes, words):
 
 def test_a_later_version_asks_for_an_update():
     content = bytearray(encode_header(header(), VECTOR_KEY))
-    content[8] = 3
+    content[8] = 4
     with pytest.raises(SealedFileError, match="update"):
         parse_header(bytes(content))
 
@@ -213,6 +215,7 @@ def test_solver_settings_that_a_header_cannot_hold_are_refused(settings):
         (99, 101, "guidance"),
         (99, 24, "guidance"),
         (100, 76, "guidance"),
+        (101, 101, "guidance"),
     ],
 )
 def test_impossible_settings_of_the_ode_in_a_file_are_refused(offset, value, words):
@@ -225,8 +228,8 @@ def test_impossible_settings_of_the_ode_in_a_file_are_refused(offset, value, wor
 def test_the_published_description_has_the_sizes_of_the_code():
     page = (Path(__file__).parents[3] / "docs" / "envelope.md").read_text()
     one, two = (len(encode_header(header(faces=(face(),) * n), VECTOR_KEY)) for n in (1, 2))
-    assert f"| 143 | {two - one} each | the faces |" in page
-    assert one == 143 + (two - one) + 32
+    assert f"| 144 | {two - one} each | the faces |" in page
+    assert one == 144 + (two - one) + 32
     assert f"| {MAX_HEADER_BYTES:,} bytes |" in page
 
 

@@ -172,9 +172,7 @@ def inspect(
         "model": about.model_digest.hex(),
         "keyed_map": about.keyed_map_name,
         "solver": f"{about.solver.steps} steps from {about.solver.start:g}",
-        "guidance": f"{about.guidance.strength:g} from {about.guidance.since:g} to {about.guidance.until:g}"
-        if about.guidance.active
-        else "none",
+        "guidance": str(about.guidance),
         "width": about.width,
         "height": about.height,
         "grayscale": about.grayscale,

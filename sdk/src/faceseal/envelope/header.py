@@ -23,8 +23,8 @@ from faceseal.guidance import UNGUIDED, Guidance
 from faceseal.imagekey import ImageKey
 
 MAGIC = b"FACESEAL"
-VERSION = 2
-"""Of the headers that are written; version 1, without guidance, is read too."""
+VERSION = 3
+"""Of the headers that are written; versions 1, without guidance, and 2, without its shift, are read too."""
 MAX_FACES = 1000
 MAX_STEPS = 64
 MAX_ITERATIONS = 32
@@ -43,8 +43,10 @@ PUBLIC_NONCE_BYTES = 8
 """The part of a nonce that the public noise depends on; the key's noise map depends on all of it."""
 
 
-_FIXED = struct.Struct(">8sBB16s32s32sBBHBHBBBBII32sH")
 _FIXED_1 = struct.Struct(">8sBB16s32s32sBBHBHBII32sH")
+_FIXED_2 = struct.Struct(">8sBB16s32s32sBBHBHBBBBII32sH")
+_FIXED = struct.Struct(">8sBB16s32s32sBBHBHBBBBBII32sH")
+_FIXED_OF = {1: _FIXED_1, 2: _FIXED_2, VERSION: _FIXED}
 _FACE = struct.Struct(">iiB14b32s16sB")
 _CAPSULE_FLAG = 1
 _GRAYSCALE_FLAG = 2
@@ -191,11 +193,11 @@ def parse_header(content: bytes) -> Header:
     """
     if len(content) < _FIXED_1.size + MAC_BYTES or content[:8] != MAGIC:
         raise SealedFileError("the faceseal header is cut short or is not one; get the file again from its source")
-    if content[8] not in (1, VERSION):
+    if content[8] not in _FIXED_OF:
         raise SealedFileError(
             f"the file's header has version {content[8]}, this faceseal reads 1 to {VERSION}; update it"
         )
-    fixed = _FIXED_1 if content[8] == 1 else _FIXED
+    fixed = _FIXED_OF[content[8]]
     fields = fixed.unpack_from(content)
     _, _, flags, key_id, commitment, model_digest, keyed_map, steps, start, bend, tolerance, iterations = fields[:12]
     *guiding, width, height, pixels, count = fields[12:]
@@ -207,7 +209,7 @@ def parse_header(content: bytes) -> Header:
         raise _malformed(f"there is no keyed map {keyed_map}")
     try:
         solver = SolverRecord(steps, start / 1e4, bend / 10, tolerance / 1e5, iterations)
-        guidance = Guidance(guiding[0] / 10, guiding[1] / 100, guiding[2] / 100) if guiding else UNGUIDED
+        guidance = Guidance(guiding[0] / 10, *(value / 100 for value in guiding[1:])) if guiding else UNGUIDED
     except ValueError as cause:
         raise _malformed(str(cause)) from None
     faces = tuple(_parse_face(content, fixed.size + i * _FACE.size, width, height) for i in range(count))
