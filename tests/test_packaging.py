@@ -61,6 +61,6 @@ def test_the_sdk_wheel_carries_its_weights(tmp_path):
     )
     (wheel,) = tmp_path.glob("faceseal-*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    assert "faceseal/weights/faceseal-3.safetensors" in names
+    assert "faceseal/weights/faceseal-4.safetensors" in names
     assert "faceseal/weights/MODEL_CARD.md" in names
     assert "faceseal/py.typed" in names

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-PACKAGED = Path(__file__).with_name("faceseal-3.safetensors")
+PACKAGED = Path(__file__).with_name("faceseal-4.safetensors")
 LIPS = Path(__file__).with_name("lips-1.onnx")
 POSE = Path(__file__).with_name("pose-1.onnx")
