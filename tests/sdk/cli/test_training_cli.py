@@ -6,16 +6,17 @@ from faceseal.cli import app
 from faceseal.cli.console import run
 
 
-@pytest.fixture(params=["train-lips", "train-pose"])
+@pytest.fixture(params=["train-lips", "train-pose", "train-looks"])
 def refused(request, tmp_path, capsys, monkeypatch):
     """Runs the command on an archive; the words of its complaint."""
     monkeypatch.setattr("faceseal.faces.mesh.FaceMesh", lambda _: None)
     archive = tmp_path / "faces.zip"
+    labels = ["--labels", str(tmp_path / "looks.csv")] if request.param == "train-looks" else []
     with zipfile.ZipFile(archive, "w") as made:
         made.writestr("photo.png", b"")
 
     def words(output: str, faces: str = str(archive)) -> str:
-        assert run(app, [request.param, faces, "--output", str(tmp_path / output)]) == 2
+        assert run(app, [request.param, faces, "--output", str(tmp_path / output), *labels]) == 2
         (line,) = capsys.readouterr().err.splitlines()
         return line
 

@@ -16,7 +16,7 @@ from faceseal.cli.keys import keys_app
 from faceseal.cli.linkage import linkage
 from faceseal.cli.measuring import evaluate
 from faceseal.cli.sizes import sizes
-from faceseal.cli.training import train, train_lips, train_pose
+from faceseal.cli.training import train, train_lips, train_looks, train_pose
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -36,6 +36,7 @@ app.command("client-key")(client_key)
 app.command()(train)
 app.command()(train_lips)
 app.command()(train_pose)
+app.command()(train_looks)
 app.command()(evaluate)
 app.command()(linkage)
 app.command()(sizes)

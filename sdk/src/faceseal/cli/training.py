@@ -82,19 +82,39 @@ def train_pose(faces: Squares, output: Onnx, mesh: Mesh = None) -> None:
     _distil(faces, output, mesh, VIEW, lambda squares, network: distil_pose(squares, label_poses(squares, network)))
 
 
+def train_looks(
+    faces: Squares,
+    output: Onnx,
+    labels: Annotated[Path, typer.Option(metavar="CSV", help="Columns file, male (0 to 1) and age (years).")],
+) -> None:
+    """Train the network that tells apparent sex and age, by which a face is chosen that goes with the photo."""
+    try:
+        from faceseal.faces.pose import VIEW
+        from faceseal.training.data import Source
+        from faceseal.training.looks import read_looks, train_on_looks
+    except ModuleNotFoundError as cause:
+        raise _missing(cause) from cause
+    _make_small(faces, output, VIEW, lambda squares: train_on_looks(squares, read_looks(labels, Source(faces))))
+
+
 def _distil(
     faces: Path, output: Path, mesh: Path | None, view: int, distil: Callable[[FaceSquares, FaceMesh], nn.Sequential]
 ) -> None:
     from faceseal.faces.mesh import FaceMesh
+
+    network = FaceMesh(mesh)
+    _make_small(faces, output, view, lambda squares: distil(squares, network))
+
+
+def _make_small(faces: Path, output: Path, view: int, make: Callable[[FaceSquares], nn.Sequential]) -> None:
     from faceseal.training.data import Source, read_prepared
     from faceseal.training.smallnetworks import export_network
 
     if not output.parent.is_dir():
         raise ModelError(f"there is no folder {output.parent}; make it first")
-    network = FaceMesh(mesh)
     squares = read_prepared(Source(faces))
-    export_network(distil(squares, network), output.stem, view, output)
-    typer.echo(f"distilled from {len(squares)} faces: {output}")
+    export_network(make(squares), output.stem, view, output)
+    typer.echo(f"trained on {len(squares)} faces: {output}")
 
 
 def _missing(cause: ModuleNotFoundError) -> MissingDependency:

@@ -74,10 +74,10 @@ class Source:
         return (self._path / name).read_bytes()
 
 
-def read_prepared(source: Source) -> FaceSquares:
-    """Read 128 x 128 squares that are listed, with their landmarks, in ``landmarks.csv``.
+def listed(source: Source) -> list[dict[str, str]]:
+    """The rows of ``landmarks.csv``: one for each face square, with its "file" and landmarks.
 
-    Raises TrainingDataError if there is no such list, or an image does not fit it.
+    Raises TrainingDataError if there is no such list.
     """
     if LIST not in source.names():
         raise TrainingDataError(f"there is no {LIST} that names the face squares and their landmarks")
@@ -87,6 +87,15 @@ def read_prepared(source: Source) -> FaceSquares:
         raise TrainingDataError(f"{LIST} is not a table in UTF-8: {cause}") from cause
     if not rows:
         raise TrainingDataError(f"{LIST} names no face squares")
+    return rows
+
+
+def read_prepared(source: Source) -> FaceSquares:
+    """Read 128 x 128 squares that are listed, with their landmarks, in ``landmarks.csv``.
+
+    Raises TrainingDataError if there is no such list, or an image does not fit it.
+    """
+    rows = listed(source)
     pixels = np.empty((len(rows), SIDE, SIDE, 3), dtype=np.uint8)
     landmarks = np.empty((len(rows), 5, 2))
     points = ("reye", "leye", "nose", "rmouth", "lmouth")

@@ -68,9 +68,10 @@ def fit(
 
 
 def export_network(network: nn.Sequential, name: str, view: int, path: Path) -> None:
-    """Write a network of convolutions by two, ReLUs and linear layers as ONNX.
+    """Write a network of convolutions by two, ReLUs and linear layers as ONNX, weights in half precision.
 
-    Its input is called "view" and is (B, 3, view, view), its output (B, N).
+    Its input is called "view" and is (B, 3, view, view), its output (B, N); it computes in
+    single precision.
     """
     nodes, weights, flowing = [], [], "view"
     for index, layer in enumerate(network):
@@ -78,7 +79,9 @@ def export_network(network: nn.Sequential, name: str, view: int, path: Path) -> 
         if isinstance(layer, nn.Conv2d | nn.Linear):
             names = [f"{after}.weight", f"{after}.bias"]
             values = [layer.weight, layer.bias if layer.bias is not None else torch.zeros(layer.weight.shape[0])]
-            weights += [numpy_helper.from_array(v.detach().numpy(), n) for v, n in zip(values, names, strict=True)]
+            for value, one in zip(values, names, strict=True):
+                weights.append(numpy_helper.from_array(value.detach().numpy().astype(np.float16), f"{one}.half"))
+                nodes.append(helper.make_node("Cast", [f"{one}.half"], [one], to=onnx.TensorProto.FLOAT))
             if isinstance(layer, nn.Conv2d):
                 nodes.append(helper.make_node("Conv", [flowing, *names], [after], strides=[2, 2], pads=[1, 1, 1, 1]))
             else:
