@@ -36,7 +36,7 @@ PARTS = {
     "finding faces": [(sealing, "_find_faces")],
     "keyed map": [(Exchange, "_map")],
     "latent to pixels": [(Exchange, "shown")],
-    "pose": [(drawing, "find_poses")],
+    "pose and looks": [(drawing, "find_poses"), (drawing, "find_looks")],
     "files": [(sealing, "seal_originals"), (sealing, "encode_png"), (restoring, "read_sealed")],
 }
 """What is timed, without what it calls of the others; the rest is "all else"."""

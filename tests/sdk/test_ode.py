@@ -56,6 +56,31 @@ def test_a_shift_keeps_contrast_that_long_steps_lose():
     assert left == pytest.approx([0.893, 0.938], abs=1e-3)
 
 
+@pytest.mark.parametrize(("time", "steps"), [(1.0, 1), (0.75, 3), (0.0, 12)])
+def test_glimpsed_at_and_finished_a_picture_is_what_it_would_have_been(time, steps):
+    told = []
+
+    def listening(state: torch.Tensor, time: float) -> torch.Tensor:
+        told.append(time)
+        return stiff(state, time)
+
+    noise = picture(3)
+    seen = ode.glimpse(listening, noise, SOLVER, 0.4, time)
+    assert len(told) == steps
+    assert told[-1] <= time or steps == SOLVER.steps
+    assert all(earlier > time for earlier in told[:-1])
+    made = ode.finish(listening, seen.of([2, 0]), SOLVER, 0.4)
+    assert len(told) == SOLVER.steps
+    assert (made - ode.generate(stiff, noise, SOLVER, 0.4)[[2, 0]]).abs().max() < 1e-5
+
+
+def test_a_glimpse_shows_what_comes_of_a_picture():
+    noise = picture()
+    made = ode.generate(stiff, noise, SOLVER)
+    early, late = (ode.glimpse(stiff, noise, SOLVER, 0.0, time).picture for time in (0.75, 0.25))
+    assert (late - made).square().mean() < (early - made).square().mean() < (noise - made).square().mean()
+
+
 def test_an_inversion_takes_few_evaluations():
     """Without Anderson's acceleration 94, with a constant first guess 70."""
     assert ode.invert(stiff, picture(), SOLVER).evaluations <= 66

@@ -126,6 +126,21 @@ class Exchange:
         """Latents (B, C, L, L) of anonymized faces, from `noise` (B, C, L, L); outside the mask they mean nothing."""
         return self._generated(noise, faces, self.guidance)
 
+    def glimpse(self, noise: FloatArray, faces: Sequence[Face], time: float) -> ode.Glimpse:
+        """Anonymized faces on their way from `noise` (B, C, L, L), as soon as the network is told of `time`."""
+        with torch.inference_mode():
+            velocity, shift = self.velocity(faces, self.guidance), self.guidance.shift
+            return ode.glimpse(velocity, self.tensor(noise), self.solver, shift, time)
+
+    def seen(self, seen: ode.Glimpse) -> FloatArray:
+        """The latents (B, C, L, L) that a glimpse promises."""
+        return array(seen.picture)
+
+    def finished(self, seen: ode.Glimpse, faces: Sequence[Face]) -> FloatArray:
+        """What `anonymous` would have made of the noise that was glimpsed at."""
+        with torch.inference_mode():
+            return array(ode.finish(self.velocity(faces, self.guidance), seen, self.solver, self.guidance.shift))
+
     def surprise(self, latents: FloatArray, faces: Sequence[Face]) -> FloatArray:
         """How unlikely the model finds each of `latents` (B, C, L, L), in arbitrary units (B,).
 

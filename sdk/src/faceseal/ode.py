@@ -15,7 +15,7 @@ so the coarse grid costs realism but not reversibility.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -61,6 +61,25 @@ class Inversion:
     evaluations: int
 
 
+@dataclass(frozen=True, eq=False)
+class Glimpse:
+    """Pictures on their way: how they will come out can be seen long before they are done.
+
+    state, slope: (B, C, 16, 16), and the velocity there, at grid point `step`; picture: of the
+    same shape, where going straight on would lead.
+    """
+
+    state: Tensor
+    slope: Tensor
+    step: int
+    picture: Tensor
+
+    def of(self, chosen: Sequence[int]) -> Glimpse:
+        """Of some of the pictures."""
+        rows = torch.as_tensor(chosen, device=self.state.device)
+        return Glimpse(self.state[rows], self.slope[rows], self.step, self.picture[rows])
+
+
 def told(before: float, time: float, shift: float) -> float:
     """The time that the network is told of in the step between `before` and `time`, whose state is at `time`.
 
@@ -73,11 +92,23 @@ def told(before: float, time: float, shift: float) -> float:
 
 def generate(velocity: Velocity, noise: Tensor, solver: Solver, shift: float = 0.0) -> Tensor:
     """The picture (B, C, 16, 16) that this noise becomes; shift: see `told`."""
+    return _stepped(velocity, noise, solver, shift, solver.steps, 0) / (1.0 - solver.start)
+
+
+def glimpse(velocity: Velocity, noise: Tensor, solver: Solver, shift: float, time: float) -> Glimpse:
+    """`generate`, as far as to the first step in which the network is told of `time` or an earlier one."""
     grid = solver.grid()
-    state = noise
-    for k in range(solver.steps, 0, -1):
-        state = state - (grid[k] - grid[k - 1]) * velocity(state, told(grid[k - 1], grid[k], shift))
-    return state / (1.0 - solver.start)
+    step = max((k for k in range(1, solver.steps + 1) if told(grid[k - 1], grid[k], shift) <= time), default=1)
+    state = _stepped(velocity, noise, solver, shift, solver.steps, step)
+    slope = velocity(state, told(grid[step - 1], grid[step], shift))
+    return Glimpse(state, slope, step, state - grid[step] * slope)
+
+
+def finish(velocity: Velocity, seen: Glimpse, solver: Solver, shift: float = 0.0) -> Tensor:
+    """The pictures (B, C, 16, 16) that `generate` would have made."""
+    grid = solver.grid()
+    state = seen.state - (grid[seen.step] - grid[seen.step - 1]) * seen.slope
+    return _stepped(velocity, state, solver, shift, seen.step - 1, 0) / (1.0 - solver.start)
 
 
 def invert(velocity: Velocity, picture: Tensor, solver: Solver, shift: float = 0.0) -> Inversion:
@@ -98,6 +129,14 @@ def invert(velocity: Velocity, picture: Tensor, solver: Solver, shift: float = 0
         worst = torch.maximum(worst, residual)
         evaluations += used
     return Inversion(state, worst, evaluations)
+
+
+def _stepped(velocity: Velocity, state: Tensor, solver: Solver, shift: float, first: int, last: int) -> Tensor:
+    """The state at grid point `last`, from that at `first`, by explicit Euler steps towards the picture."""
+    grid = solver.grid()
+    for k in range(first, last, -1):
+        state = state - (grid[k] - grid[k - 1]) * velocity(state, told(grid[k - 1], grid[k], shift))
+    return state
 
 
 def _extrapolated(slopes: list[Tensor], times: list[float]) -> Tensor:

@@ -16,7 +16,8 @@ class Profile:
     solver: how the ODE is integrated; least_fidelity: how near, in dB of the mask's pixels,
     restoring from the 8-bit pixels alone must come to what the model carries of the face,
     or other nonces are drawn, at most `attempts` times; draws: nonces of which one is kept whose face is
-    natural and looks the same way; guidance: of the anonymized face, with models that can be guided.
+    natural, looks the same way and goes with the photo, and of which only the most promising, `finished`
+    of them, are generated to the end; guidance: of the anonymized face, with models that can be guided.
     """
 
     name: str
@@ -24,14 +25,15 @@ class Profile:
     least_fidelity: float
     attempts: int
     draws: int = 1
+    finished: int = 1
     guidance: Guidance = UNGUIDED
 
 
 GUIDED = Guidance(1.6, 0.75, 0.2, 0.3)
 """See docs/adr/0023-anonymized-faces-are-guided.md, 0025-the-network-is-told-of-less-noise.md."""
-FAST = Profile("fast", SolverRecord(8, 0.07, 1.0, 5e-4, 8), 28.0, 4, 2, GUIDED)
-DEFAULT = Profile("default", SolverRecord(10, 0.07, 1.0, 2e-4, 12), 32.0, 4, 4, GUIDED)
-BEST = Profile("best", SolverRecord(24, 0.07, 1.0, 1e-4, 12), 34.0, 6, 8, GUIDED)
+FAST = Profile("fast", SolverRecord(8, 0.07, 1.0, 5e-4, 8), 28.0, 4, 4, 2, GUIDED)
+DEFAULT = Profile("default", SolverRecord(10, 0.07, 1.0, 2e-4, 12), 32.0, 4, 8, 2, GUIDED)
+BEST = Profile("best", SolverRecord(24, 0.07, 1.0, 1e-4, 12), 34.0, 6, 16, 4, GUIDED)
 PROFILES = {profile.name: profile for profile in (FAST, DEFAULT, BEST)}
 
 

@@ -7,7 +7,14 @@ from skimage.data import astronaut
 
 from faceseal.anonymizer import attempts, drawing
 from faceseal.anonymizer.attempts import Demands
-from faceseal.anonymizer.drawing import ODDITY_OF_A_DEGREE, Choice, draw_best, origins
+from faceseal.anonymizer.drawing import (
+    ODDITY_OF_A_DEGREE,
+    ODDITY_OF_A_YEAR,
+    ODDITY_OF_THE_OTHER_SEX,
+    Choice,
+    draw_best,
+    origins,
+)
 from faceseal.anonymizer.generator import default_model, exchange_with
 from faceseal.anonymizer.identity import IdentityGuard
 from faceseal.anonymizer.placing import Placed, place_face
@@ -39,9 +46,10 @@ def exchange():
 
 @pytest.fixture
 def judged(monkeypatch):
-    """(latents, surprise) of each time that faces were judged; all heads look the same way."""
+    """(latents, surprise) of each time that faces were judged; all of them look alike, and the same way."""
     seen = []
     monkeypatch.setattr(drawing, "find_poses", lambda photos, _: np.zeros((len(photos), 3)))
+    monkeypatch.setattr(drawing, "find_looks", lambda photos, _: np.zeros((len(photos), 2)))
     original = Exchange.surprise
 
     def surprise(self, latents, faces):
@@ -63,8 +71,18 @@ def is_made_from(draw, latent, exchange) -> bool:
     return bool(np.abs(made - latent)[:, draw.face.mask].mean() < 0.05)
 
 
+def restored_error(draw, face, exchange) -> float:
+    """Root mean square, in levels, of what the drawn face's pixels give under the nonce of `face`."""
+    sealed = PHOTO.copy()
+    sealed[50 : 50 + 128, 60 : 60 + 128] = draw.square
+    (back,) = exchange.restore([placed(face, sealed).face])
+    inside = draw.face.masked_pixels
+    error = back[inside].astype(float) - PHOTO[50 : 50 + 128, 60 : 60 + 128][inside]
+    return float(np.sqrt((error**2).mean()))
+
+
 def test_the_least_surprising_of_those_drawn_is_kept(exchange, judged):
-    drawn = draw_best(origins([placed(record()), placed(record())], KEY, exchange), exchange, Choice(4))
+    drawn = draw_best(origins([placed(record()), placed(record())], KEY, exchange), exchange, Choice(4, 4))
     ((latents, surprise),) = judged
     assert len(set(surprise)) == len(surprise) == 8
     for index, draw in enumerate(drawn):
@@ -73,13 +91,57 @@ def test_the_least_surprising_of_those_drawn_is_kept(exchange, judged):
 
 
 def test_a_head_that_looks_the_same_way_is_preferred_as_far_as_a_degree_weighs(exchange, judged, monkeypatch):
-    turns = {"made": [20.0, 20.0, 3.0, 20.0], "of the photo": [3.0] * 4}
+    turns = {"of the photo": [3.0], "made": [20.0, 20.0, 3.0, 20.0]}
     monkeypatch.setattr(drawing, "find_poses", lambda *_: np.outer(turns.pop(next(iter(turns))), [0.6, -0.8, 0.0]))
-    (draw,) = draw_best(origins([placed(record())], KEY, exchange), exchange, Choice(4))
+    (draw,) = draw_best(origins([placed(record())], KEY, exchange), exchange, Choice(4, 4))
     ((latents, surprise),) = judged
     oddity = np.log(surprise) + ODDITY_OF_A_DEGREE * np.array([17.0, 17.0, 0.0, 17.0])
     assert oddity.argmin() == 2
     assert is_made_from(draw, latents[2], exchange)
+
+
+@pytest.mark.parametrize(
+    ("own", "made", "oddity"),
+    [
+        ((0.9, 40.0), [(0.1, 40.0), (0.8, 40.0), (0.2, 40.0)], ODDITY_OF_THE_OTHER_SEX * np.array([0.8, 0.1, 0.7])),
+        ((0.5, 40.0), [(0.5, 10.0), (0.5, 70.0), (0.5, 41.0)], ODDITY_OF_A_YEAR * np.array([30.0, 30.0, 1.0])),
+    ],
+    ids=["sex", "age"],
+)
+def test_a_face_that_goes_with_the_photo_is_preferred(exchange, judged, monkeypatch, own, made, oddity):
+    looks = [np.array([own]), np.array(made)]
+    monkeypatch.setattr(drawing, "find_looks", lambda *_: looks.pop(0))
+    (draw,) = draw_best(origins([placed(record())], KEY, exchange), exchange, Choice(3, 3))
+    ((latents, surprise),) = judged
+    assert is_made_from(draw, latents[int((np.log(surprise) + oddity).argmin())], exchange)
+
+
+def test_only_the_most_promising_are_finished_and_judged_again(exchange, judged, monkeypatch):
+    turns = [[0.0], [9.0, 1.0, 8.0, 0.0, 7.0], [0.0, 0.0]]
+    promised = []
+    seen = Exchange.seen
+    monkeypatch.setattr(Exchange, "seen", lambda self, one: promised.append(seen(self, one)) or promised[-1])
+    monkeypatch.setattr(drawing, "find_poses", lambda *_: np.outer(turns.pop(0), [1.0, 0.0, 0.0]))
+    (draw,) = draw_best(origins([placed(record())], KEY, exchange), exchange, Choice(5, 2))
+    ((latents, surprise),) = judged
+    assert len(latents) == 2
+    assert not turns
+    for latent, expected in zip(latents, (3, 1), strict=True):
+        apart = np.abs(promised[0] - latent).mean(axis=(1, 2, 3))
+        assert apart.argmin() == expected
+    assert is_made_from(draw, latents[int(surprise.argmin())], exchange)
+
+
+def test_of_one_that_is_finished_nothing_more_is_asked(exchange, judged):
+    (draw,) = draw_best(origins([placed(record())], KEY, exchange), exchange, Choice(3, 1))
+    assert not judged
+    assert restored_error(draw, draw.record, exchange) < restored_error(draw, record(), exchange) / 2
+
+
+def test_a_face_that_promises_to_be_too_alike_is_not_finished(exchange, judged):
+    choice = Choice(3, 1, 1, guard_that_says(0.9, 0.8, 0.1, 0.15))
+    (draw,) = draw_best(origins([placed(record())], KEY, exchange), exchange, choice)
+    assert (draw.likeness, draw.rounds) == (0.15, 1)
 
 
 def test_poses_are_looked_for_in_the_photo_with_each_face(exchange, monkeypatch):
@@ -90,51 +152,46 @@ def test_poses_are_looked_for_in_the_photo_with_each_face(exchange, monkeypatch)
         return np.zeros((len(photos), 3))
 
     monkeypatch.setattr(drawing, "find_poses", find_poses)
-    draw_best(origins([placed(record())], KEY, exchange), exchange, Choice(2))
-    (made, points), (views, same_points) = seen
-    assert all(np.array_equal(view, placed(record()).view) for view in views)
+    draw_best(origins([placed(record())], KEY, exchange), exchange, Choice(2, 2))
+    ((view,), own_points), (made, points) = seen
+    assert np.array_equal(view, placed(record()).view)
     assert not np.array_equal(made[0], made[1])
-    for photo, view in zip(made, views, strict=True):
+    for photo in made:
         changed = (photo != view).any(axis=2)
         assert changed[32:-32, 32:-32].any()
         assert changed.sum() == changed[32:-32, 32:-32].sum()
-    assert all(np.allclose(one, record().landmarks[:5] * 8 + 32) for one in (*points, *same_points))
+    assert all(np.allclose(one, record().landmarks[:5] * 8 + 32) for one in (*points, *own_points))
 
 
 def test_a_drawn_face_comes_back_under_the_nonce_that_it_names(exchange):
-    (draw,) = draw_best(origins([placed(record())], KEY, exchange), exchange, Choice(3))
+    (draw,) = draw_best(origins([placed(record())], KEY, exchange), exchange, Choice(3, 3))
     assert draw.record.nonce[:PUBLIC_NONCE_BYTES] == record().nonce[:PUBLIC_NONCE_BYTES]
     assert draw.record.nonce != record().nonce
-    sealed = PHOTO.copy()
-    sealed[50 : 50 + 128, 60 : 60 + 128] = draw.square
-    (back,) = exchange.restore([placed(draw.record, sealed).face])
-    inside = draw.face.masked_pixels
-    error = back[inside].astype(float) - PHOTO[50 : 50 + 128, 60 : 60 + 128][inside]
-    assert np.sqrt((error**2).mean()) < 8
+    assert restored_error(draw, draw.record, exchange) < restored_error(draw, record(), exchange) / 2
 
 
 def test_unlikeness_comes_before_naturalness(exchange, judged):
-    choice = Choice(4, 1, guard_that_says(0.9, 0.2, 0.9, 0.9, 0.2))
+    choice = Choice(4, 4, 1, guard_that_says(0.9, 0.2, 0.9, 0.9, 0.2))
     (draw,) = draw_best(origins([placed(record())], KEY, exchange), exchange, choice)
     assert draw.likeness == 0.2
     assert is_made_from(draw, judged[0][0][1], exchange)
 
 
 def test_among_those_unlike_enough_the_least_surprising_is_kept(exchange, judged):
-    choice = Choice(4, 1, guard_that_says(0.9, 0.2, 0.1, 0.25, 0.2))
+    choice = Choice(4, 4, 1, guard_that_says(0.9, 0.2, 0.1, 0.25, 0.2))
     (draw,) = draw_best(origins([placed(record())], KEY, exchange), exchange, choice)
     latents, surprise = judged[0]
     assert is_made_from(draw, latents[1 + int(surprise[1:].argmin())], exchange)
 
 
 def test_if_all_are_too_alike_the_least_alike_is_kept(exchange, judged):
-    choice = Choice(4, 1, guard_that_says(0.9, 0.7, 0.5, 0.8, 0.5))
+    choice = Choice(4, 4, 1, guard_that_says(0.9, 0.7, 0.5, 0.8, 0.5))
     (draw,) = draw_best(origins([placed(record())], KEY, exchange), exchange, choice)
     assert is_made_from(draw, judged[0][0][2], exchange)
 
 
 def test_faces_are_drawn_again_while_all_are_too_alike(exchange, judged):
-    choice = Choice(2, 3, guard_that_says(0.9, 0.7, 0.7, 0.8, 0.2, 0.2))
+    choice = Choice(2, 2, 3, guard_that_says(0.9, 0.7, 0.7, 0.8, 0.2, 0.2))
     (draw,) = draw_best(origins([placed(record())], KEY, exchange), exchange, choice)
     assert draw.rounds == len(judged) == 2
     assert draw.likeness == 0.2
@@ -142,7 +199,7 @@ def test_faces_are_drawn_again_while_all_are_too_alike(exchange, judged):
 
 
 def test_after_the_last_round_the_least_alike_of_all_is_returned(exchange, judged):
-    choice = Choice(2, 2, guard_that_says(0.9, 0.4, 0.4, 0.8, 0.6, 0.6))
+    choice = Choice(2, 2, 2, guard_that_says(0.9, 0.4, 0.4, 0.8, 0.6, 0.6))
     (draw,) = draw_best(origins([placed(record())], KEY, exchange), exchange, choice)
     assert (draw.rounds, draw.likeness) == (2, 0.4)
     assert is_made_from(draw, judged[0][0][1], exchange)
@@ -150,7 +207,7 @@ def test_after_the_last_round_the_least_alike_of_all_is_returned(exchange, judge
 
 def test_a_face_too_small_for_the_guard_is_not_shown_to_it(exchange, judged):
     guard = IdentityGuard(lambda *_: pytest.fail("it was"), 0.3, smallest=40.0)
-    (draw,) = draw_best(origins([placed(record())], KEY, exchange), exchange, Choice(4, 3, guard))
+    (draw,) = draw_best(origins([placed(record())], KEY, exchange), exchange, Choice(4, 4, 3, guard))
     ((latents, surprise),) = judged
     assert is_made_from(draw, latents[int(surprise.argmin())], exchange)
 
@@ -163,7 +220,7 @@ def test_the_guard_sees_the_face_with_what_is_around_it(exchange):
         return 0.0
 
     (draw,) = draw_best(
-        origins([placed(record())], KEY, exchange), exchange, Choice(1, 1, IdentityGuard(likeness, 0.3))
+        origins([placed(record())], KEY, exchange), exchange, Choice(1, 1, 1, IdentityGuard(likeness, 0.3))
     )
     ((original, made, landmarks),) = shown
     assert np.array_equal(original, PHOTO[50 - 32 : 50 + 160, 60 - 32 : 60 + 160])
@@ -175,7 +232,7 @@ def test_the_guard_sees_the_face_with_what_is_around_it(exchange):
 
 
 def test_one_draw_is_not_judged(exchange, judged):
-    draw_best(origins([placed(record())], KEY, exchange), exchange, Choice(1))
+    draw_best(origins([placed(record())], KEY, exchange), exchange, Choice(1, 1))
     assert not judged
 
 
@@ -201,14 +258,14 @@ def attempted(monkeypatch):
 
 
 def test_a_face_that_comes_back_badly_is_made_again(exchange, attempted):
-    demands = Demands(replace(FAST, draws=1, attempts=3, least_fidelity=24.0))
+    demands = Demands(replace(FAST, draws=1, finished=1, attempts=3, least_fidelity=24.0))
     best = attempts.best_attempts({5: placed(record())}, exchange, KEY, demands)[5]
     assert (best.rounds, best.reached) == (2, 25.0)
     assert [draw.record.nonce == best.record.nonce for (draw,) in attempted] == [False, True]
 
 
 def test_a_face_that_always_comes_back_badly_is_refused_with_the_best_that_was_reached(exchange, attempted):
-    demands = Demands(replace(FAST, draws=1, attempts=3, least_fidelity=30.0))
+    demands = Demands(replace(FAST, draws=1, finished=1, attempts=3, least_fidelity=30.0))
     with pytest.raises(FidelityTooLow, match=r"25\.0 dB"):
         attempts.best_attempts({5: placed(record())}, exchange, KEY, demands)
     assert len(attempted) == 3

@@ -190,7 +190,7 @@ def guard_that_sees(*likenesses: float, most_alike: float = 0.3) -> tuple[Identi
 
 def test_a_face_that_is_too_much_like_its_origin_is_made_again_with_another_nonce(keys):
     guard, shown = guard_that_sees(0.9, 0.1)
-    sealed = anonymize(Photo(portrait()), keys=keys, profile=replace(FAST, draws=1), guard=guard)
+    sealed = anonymize(Photo(portrait()), keys=keys, profile=replace(FAST, draws=1, finished=1), guard=guard)
     assert sealed.attempts == (2,)
     assert not np.array_equal(shown[0], shown[1])
     record = sealed.header.faces[0]
@@ -202,7 +202,7 @@ def test_a_face_that_stays_alike_is_not_handed_out(keys, monkeypatch):
     monkeypatch.setattr(attempts, "MOST_ROUNDS", 2)
     guard, shown = guard_that_sees(0.9, 0.8)
     with pytest.raises(FaceTooAlike, match=r"0\.80 like its origin.*0\.30"):
-        anonymize(Photo(portrait()), keys=keys, profile=replace(FAST, draws=1), guard=guard)
+        anonymize(Photo(portrait()), keys=keys, profile=replace(FAST, draws=1, finished=1), guard=guard)
     assert len(shown) == 2
 
 

@@ -107,7 +107,7 @@ def test_a_face_that_the_guard_refuses_is_made_again(sealed, photo, model, monke
     said = iter(scores)
     guard = IdentityGuard(lambda _one, _other, _points: next(said), 0.5)
     exchange = exchange_with(model, sealed.header.solver, sealed.header.keyed_map)
-    demands = Demands(replace(FAST, draws=1), guard)
+    demands = Demands(replace(FAST, draws=1, finished=1), guard)
     made = anonymize_with(new_key, 3, photo.pixels, sealed.header.faces[0], exchange, demands)
     assert len(made) == 3
     assert next(said, None) is None

@@ -31,7 +31,7 @@ class Demands:
     @property
     def choice(self) -> Choice:
         """How a face is chosen from those drawn."""
-        return Choice(self.profile.draws, MOST_ROUNDS, self.guard)
+        return Choice(self.profile.draws, self.profile.finished, MOST_ROUNDS, self.guard)
 
     def met(self, attempt: Attempt) -> bool:
         """Whether no other nonce is needed."""

@@ -1,7 +1,8 @@
-"""Several faces drawn in one's place: one is kept that the model finds natural and that looks the same way.
+"""Several faces drawn in one's place: one is kept that the model finds natural and that goes with the photo.
 
 Drawing is cheap: one inversion of the original serves any number of nonces, because the
-part of the nonce that the inversion depends on stays as it is.
+part of the nonce that the inversion depends on stays as it is.  And most faces need not be
+finished: which way they look, and how old they seem, shows at a third of the way.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from faceseal.anonymizer.identity import IdentityGuard
 from faceseal.anonymizer.placing import Placed, stream_key
 from faceseal.anonymizer.sealed import Pixels
 from faceseal.envelope.header import NONCE_BYTES, PUBLIC_NONCE_BYTES, FaceRecord
+from faceseal.faces.looks import find_looks
 from faceseal.faces.pose import find_poses
 from faceseal.imagekey import ImageKey
 
@@ -29,18 +31,26 @@ MOST_ROUNDS = 16
 """While a guard finds every face too alike: of 101 people, 98 had an unlike one within four rounds."""
 ODDITY_OF_A_DEGREE = 0.1
 """A head that is turned one degree away counts as much as one found this much more surprising, in logarithms,
-of which one person's faces have a standard deviation of .09."""
+of which one person's faces have a standard deviation of .14."""
+ODDITY_OF_THE_OTHER_SEX = 1.0
+"""The same of a face that looks like a woman's in a man's place, or a man's in a woman's."""
+ODDITY_OF_A_YEAR = 0.01
+"""The same of a face that looks a year older or younger."""
+GLIMPSE = 0.75
+"""The time at which faces are first judged; see docs/adr/0026-most-faces-are-judged-unfinished.md."""
 
 
 @dataclass(frozen=True)
 class Choice:
     """What a face is chosen by.
 
-    draws: faces in a round; rounds: at most, while none of a round is unlike enough; guard: which
-    says what is enough, None for any.
+    draws: faces in a round; finished: of those, the most promising, which alone are generated to
+    the end; rounds: at most, while none of a round is unlike enough; guard: which says what is
+    enough, None for any.
     """
 
     draws: int
+    finished: int
     rounds: int = 1
     guard: IdentityGuard | None = None
 
@@ -81,7 +91,11 @@ def origins(placed: Sequence[Placed], key: ImageKey, exchange: Exchange) -> list
 
 
 def draw_best(sources: Sequence[Origin], exchange: Exchange, choice: Choice) -> list[Draw]:
-    """For each origin, the least odd of a few faces, in surprise and pose; among those unlike enough, if any."""
+    """For each origin, the least odd of a few faces; among those unlike enough, if any.
+
+    Odd is what the model finds surprising, what looks another way, and what seems older, younger,
+    or of the other sex.
+    """
     best: dict[int, Draw] = {}
     pending = list(range(len(sources)))
     for number in range(1, choice.rounds + 1):
@@ -95,41 +109,95 @@ def draw_best(sources: Sequence[Origin], exchange: Exchange, choice: Choice) -> 
     return [best[index] for index in range(len(sources))]
 
 
+@dataclass(frozen=True, eq=False)
+class _Candidate:
+    """A nonce, and the original face under it; own: what `_traits` says of the original."""
+
+    placed: Placed
+    record: FaceRecord
+    face: Face
+    own: FloatArray
+
+
 def _draw_once(sources: Sequence[Origin], exchange: Exchange, choice: Choice) -> list[Draw]:
-    records = [_redrawn(source.placed.record) for source in sources for _ in range(choice.draws)]
-    several = [source for source in sources for _ in range(choice.draws)]
-    faces = [_under(source, record) for source, record in zip(several, records, strict=True)]
-    noise = np.stack([source.noise for source in several])
-    latents = exchange.anonymous(exchange.mapped(noise, faces), faces)
-    best = _chosen(latents, faces, [source.placed for source in several], exchange, choice)
-    squares = exchange.shown(latents[best], [faces[index] for index in best], carrying=True)
-    draws = []
-    for index, square in zip(best, squares, strict=True):
-        view = several[index].placed.view
-        likeness = _likeness(faces[index], view, _in_view(view, square), choice.guard)
-        draws.append(Draw(records[index], faces[index], square, likeness))
-    return draws
+    drawn = _candidates(sources, choice.draws)
+    noise = np.stack([source.noise for source in sources]).repeat(choice.draws, axis=0)
+    mapped = exchange.mapped(noise, [one.face for one in drawn])
+    drawn, latents = _finished(drawn, mapped, exchange, choice)
+    if choice.finished > 1:
+        surprise = np.log(exchange.surprise(latents, [one.face for one in drawn]))
+        best = _least(_marks(drawn, latents, exchange, choice, surprise), choice.finished, 1)
+        drawn, latents = [drawn[index] for index in best], latents[best]
+    squares = exchange.shown(latents, [one.face for one in drawn], carrying=True)
+    return [
+        Draw(one.record, one.face, square, _likeness(one, _in_view(one.placed.view, square), choice.guard))
+        for one, square in zip(drawn, squares, strict=True)
+    ]
 
 
-def _chosen(
-    latents: FloatArray, faces: Sequence[Face], placed: Sequence[Placed], exchange: Exchange, choice: Choice
-) -> list[int]:
-    """The index of the best of each `choice.draws` in a row."""
-    if choice.draws == 1:
-        return list(range(len(faces)))
-    views = [one.view for one in placed]
-    made = [_in_view(*each) for each in zip(views, exchange.shown(latents, faces), strict=True)]
-    points = [_points_in_view(*each) for each in zip(faces, views, strict=True)]
-    turned = np.linalg.norm(find_poses(made, points) - find_poses(views, points), axis=1)
-    oddity = np.log(exchange.surprise(latents, faces)) + ODDITY_OF_A_DEGREE * turned
-    likeness = [_likeness(*each, choice.guard) for each in zip(faces, views, made, strict=True)]
-    marks = [(a > choice.bound, a if a > choice.bound else odd) for a, odd in zip(likeness, oddity, strict=True)]
-    groups = range(0, len(faces), choice.draws)
-    return [min(range(first, first + choice.draws), key=marks.__getitem__) for first in groups]
+def _candidates(sources: Sequence[Origin], draws: int) -> list[_Candidate]:
+    """`draws` in a row for each origin."""
+    views = [source.placed.view for source in sources]
+    points = [_points_in_view(source.placed.face, source.placed.view) for source in sources]
+    own = _traits(views, points) if draws > 1 else np.zeros((len(sources), 0))
+    drawn = []
+    for source, traits in zip(sources, own, strict=True):
+        for _ in range(draws):
+            record = _redrawn(source.placed.record)
+            drawn.append(_Candidate(source.placed, record, _under(source, record), traits))
+    return drawn
 
 
-def _likeness(face: Face, view: Pixels, made: Pixels, guard: IdentityGuard | None) -> float:
-    points = _points_in_view(face, view)
+def _finished(
+    drawn: list[_Candidate], noise: FloatArray, exchange: Exchange, choice: Choice
+) -> tuple[list[_Candidate], FloatArray]:
+    """The `choice.finished` most promising of each `choice.draws` in a row, and their latents."""
+    faces = [one.face for one in drawn]
+    if choice.finished == choice.draws:
+        return drawn, exchange.anonymous(noise, faces)
+    seen = exchange.glimpse(noise, faces, GLIMPSE)
+    marks = _marks(drawn, exchange.seen(seen), exchange, choice, np.zeros(len(drawn)))
+    promising = _least(marks, choice.draws, choice.finished)
+    kept = [drawn[index] for index in promising]
+    return kept, exchange.finished(seen.of(promising), [one.face for one in kept])
+
+
+def _marks(
+    drawn: Sequence[_Candidate], latents: FloatArray, exchange: Exchange, choice: Choice, surprise: FloatArray
+) -> list[tuple[bool, float]]:
+    """Of each face, how bad it is, to be compared: too alike, and how much so, or how odd; surprise: its logarithm."""
+    squares = exchange.shown(latents, [one.face for one in drawn])
+    made = [_in_view(one.placed.view, square) for one, square in zip(drawn, squares, strict=True)]
+    traits = _traits(made, [_points_in_view(one.face, one.placed.view) for one in drawn])
+    oddity = surprise + _difference(traits, np.stack([one.own for one in drawn]))
+    likeness = [_likeness(one, shown, choice.guard) for one, shown in zip(drawn, made, strict=True)]
+    return [(a > choice.bound, a if a > choice.bound else odd) for a, odd in zip(likeness, oddity, strict=True)]
+
+
+def _least(marks: Sequence[tuple[bool, float]], group: int, count: int) -> list[int]:
+    """Indices of the `count` least of each `group` in a row."""
+    return [
+        index
+        for first in range(0, len(marks), group)
+        for index in sorted(range(first, first + group), key=marks.__getitem__)[:count]
+    ]
+
+
+def _traits(photos: Sequence[Pixels], points: Sequence[FloatArray]) -> FloatArray:
+    """Rotation vector, apparent sex and age (N, 5) of one face in each photo."""
+    return np.concatenate([find_poses(photos, points), find_looks(photos, points)], axis=1)
+
+
+def _difference(made: FloatArray, own: FloatArray) -> FloatArray:
+    """How much odder than the original (N,) faces are whose traits (N, 5) these are."""
+    turned = np.linalg.norm(made[:, :3] - own[:, :3], axis=1)
+    sex, years = np.abs(made[:, 3:] - own[:, 3:]).T
+    return np.asarray(ODDITY_OF_A_DEGREE * turned + ODDITY_OF_THE_OTHER_SEX * sex + ODDITY_OF_A_YEAR * years)
+
+
+def _likeness(drawn: _Candidate, made: Pixels, guard: IdentityGuard | None) -> float:
+    view = drawn.placed.view
+    points = _points_in_view(drawn.face, view)
     if guard is None or float(np.linalg.norm(points[1] - points[0])) < guard.smallest:
         return -math.inf
     return guard.likeness(view, made, points)
