@@ -32,7 +32,7 @@ from faceseal.envelope.header import (
 from faceseal.errors import NoFaceFound, PhotoError
 from faceseal.faces.detector import detect_faces
 from faceseal.faces.lips import find_lips
-from faceseal.faces.neighbours import parted_masks
+from faceseal.faces.neighbours import aligned_squares, parted_masks
 from faceseal.faces.square import FaceSquare, face_mask, place_square
 from faceseal.imagekey import KeySource
 from faceseal.perceptual import perceptual_hash
@@ -127,7 +127,8 @@ def _find_faces(pixels: Pixels) -> list[_Found]:
     """All faces; of one that reaches into the photo with less than a cell, nothing is replaced."""
     height, width, _ = pixels.shape
     landmarks = [face.landmarks for face in detect_faces(pixels)]
-    squares = [place_square(points, width, height) for points in landmarks]
+    placed = [place_square(points, width, height) for points in landmarks]
+    squares = aligned_squares(placed, landmarks, width, height)
     masks = [
         face_mask(points, square) & square.inside(width, height) & ~square.rim(width, height)
         for points, square in zip(landmarks, squares, strict=True)
@@ -135,8 +136,8 @@ def _find_faces(pixels: Pixels) -> list[_Found]:
     found = []
     for points, square, mask in zip(landmarks, squares, parted_masks(squares, masks, landmarks), strict=True):
         if mask.any():
-            placed = (np.concatenate([points, find_lips(pixels, points)]) - [square.x, square.y]) / square.cell
-            found.append(_Found(square, mask, quantize_landmarks(placed)))
+            in_cells = (np.concatenate([points, find_lips(pixels, points)]) - [square.x, square.y]) / square.cell
+            found.append(_Found(square, mask, quantize_landmarks(in_cells)))
     if not found:
         raise NoFaceFound("no face was found in the photo, so there is nothing to anonymize")
     if len(found) > MAX_FACES:

@@ -12,8 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceseal.faces.geometry import FloatArray, face_centre, framed_side
-from faceseal.faces.square import FaceSquare
+from faceseal.faces.square import FaceSquare, corner_of
 from faceseal.grid import GRID
+
+ALIKE = 0.15
+"""Cells whose sizes differ by a smaller share than this may take the same size."""
 
 Cells = NDArray[np.bool_]
 """(16, 16), of a face square."""
@@ -27,6 +30,53 @@ def squares_meet(one: FaceSquare, other: FaceSquare) -> bool:
         and one.y < other.y + other.side
         and other.y < one.y + one.side
     )
+
+
+def aligned_squares(
+    squares: Sequence[FaceSquare], landmarks: Sequence[FloatArray], width: int, height: int
+) -> list[FaceSquare]:
+    """The squares, moved by less than a cell where that lets neighbours' cells coincide.
+
+    landmarks: (5, 2) or more each, pixels of the photo of width x height.  Squares that cross the
+    photo's edge are bound to it, so they come first; then each takes the size of the cells of the
+    nearest before it that it meets and whose cells are about as large as its own, and lies a whole
+    number of them from it.  Along an axis on which that would part a cell by the photo's edge, it
+    stays where it is.
+    """
+    aligned: dict[int, FaceSquare] = {}
+    for index in sorted(range(len(squares)), key=lambda index: squares[index].inside(width, height).all()):
+        square, centre = squares[index], face_centre(landmarks[index])
+        near = [other for other in aligned.values() if squares_meet(square, other) and _about_as_large(square, other)]
+        if near:
+            to = min(near, key=lambda other: float(np.hypot(*(_middle(other) - centre))))
+            square = FaceSquare(
+                _snapped(corner_of(centre[0], to.cell, width), to.x, to.cell, width),
+                _snapped(corner_of(centre[1], to.cell, height), to.y, to.cell, height),
+                to.cell,
+            )
+        aligned[index] = square
+    return [aligned[index] for index in range(len(squares))]
+
+
+def _about_as_large(one: FaceSquare, other: FaceSquare) -> bool:
+    return abs(one.cell - other.cell) < ALIKE * max(one.cell, other.cell)
+
+
+def _middle(square: FaceSquare) -> FloatArray:
+    return np.array([square.x, square.y]) + square.side / 2
+
+
+def _snapped(start: int, to: int, cell: int, length: int) -> int:
+    """The place nearest to `start`, whole cells from `to`, on an axis of a photo that is `length` pixels long there.
+
+    `start` itself if each place nearer than a cell has a cell that the photo's edge parts.
+    """
+    below = start - (start - to) % cell
+    for place in sorted((below, below + cell), key=lambda place: abs(place - start)):
+        beyond = place + GRID * cell - length
+        if abs(place - start) < cell and (place >= 0 or place % cell == 0) and (beyond <= 0 or beyond % cell == 0):
+            return place
+    return start
 
 
 def touched_cells(square: FaceSquare, other: FaceSquare, mask: Cells) -> Cells:
@@ -47,8 +97,8 @@ def parted_masks(squares: Sequence[FaceSquare], masks: Sequence[Cells], landmark
     """The faces' masks without a pixel in common.
 
     landmarks: (5, 2) or more each, pixels of the photo.  What several masks cover goes to the face
-    whose centre is nearest, in sides of its square.  Where two grids do not coincide, the later face
-    yields: between two faces a strip narrower than one of its cells may stay as it is.
+    whose centre is nearest, in sides of its square.  Where two grids do not coincide (see `aligned_squares`), the
+    later face yields: between two faces a strip narrower than one of its cells may stay as it is.
     """
     parted: list[Cells] = []
     for index, square in enumerate(squares):

@@ -112,11 +112,11 @@ def place_square(landmarks: FloatArray, photo_width: int, photo_height: int) -> 
             f"shrink the photo to {share} % first"
         )
     x, y = face_centre(landmarks)
-    return FaceSquare(_corner(x, cell, photo_width), _corner(y, cell, photo_height), cell)
+    return FaceSquare(corner_of(x, cell, photo_width), corner_of(y, cell, photo_height), cell)
 
 
-def _corner(centre: float, cell: int, length: int) -> int:
-    """The square's first pixel on one axis of a photo that is `length` pixels long there."""
+def corner_of(centre: float, cell: int, length: int) -> int:
+    """First pixel of a square around `centre`, on one axis of a photo that is `length` pixels long there."""
     side = GRID * cell
     start = math.floor(min(max(centre, 0.0), float(length)) - side / 2 + 0.5)
     if start < 0:
