@@ -9,6 +9,7 @@ from faceseal.anonymizer import attempts, drawing
 from faceseal.anonymizer.attempts import Demands
 from faceseal.anonymizer.drawing import (
     ODDITY_OF_A_DEGREE,
+    ODDITY_OF_A_LEVEL,
     ODDITY_OF_A_YEAR,
     ODDITY_OF_THE_OTHER_SEX,
     Choice,
@@ -46,10 +47,11 @@ def exchange():
 
 @pytest.fixture
 def judged(monkeypatch):
-    """(latents, surprise) of each time that faces were judged; all of them look alike, and the same way."""
+    """(latents, surprise) of each time that faces were judged; all look alike, the same way, and in the same light."""
     seen = []
     monkeypatch.setattr(drawing, "find_poses", lambda photos, _: np.zeros((len(photos), 3)))
     monkeypatch.setattr(drawing, "find_looks", lambda photos, _: np.zeros((len(photos), 2)))
+    monkeypatch.setattr(drawing, "find_light", lambda *_: np.zeros((4, 3)))
     original = Exchange.surprise
 
     def surprise(self, latents, faces):
@@ -114,6 +116,31 @@ def test_a_face_that_goes_with_the_photo_is_preferred(exchange, judged, monkeypa
     (draw,) = draw_best(origins([placed(record())], KEY, exchange), exchange, Choice(3, 3))
     ((latents, surprise),) = judged
     assert is_made_from(draw, latents[int((np.log(surprise) + oddity).argmin())], exchange)
+
+
+def test_a_face_in_the_light_of_the_photo_is_preferred(exchange, judged, monkeypatch):
+    own = np.arange(12.0).reshape(4, 3)
+    apart = [np.zeros((4, 3)), np.tile([0.0, 60.0, 80.0], (4, 1)), np.zeros((4, 3))]
+    apart[2][3] = [0.0, 60.0, 80.0]
+    lights = [own, own + apart[1], own + apart[0], own - apart[2]]
+    monkeypatch.setattr(drawing, "find_light", lambda *_: lights.pop(0))
+    (draw,) = draw_best(origins([placed(record())], KEY, exchange), exchange, Choice(3, 3))
+    ((latents, surprise),) = judged
+    best = int((np.log(surprise) + ODDITY_OF_A_LEVEL * np.array([100.0, 0.0, 25.0])).argmin())
+    assert is_made_from(draw, latents[best], exchange)
+
+
+def test_light_is_looked_for_where_the_face_is(exchange, monkeypatch):
+    seen = []
+    find_light = drawing.find_light
+    monkeypatch.setattr(drawing, "find_light", lambda *given: seen.append(given) or find_light(*given))
+    draw_best(origins([placed(record())], KEY, exchange), exchange, Choice(2, 2))
+    assert np.array_equal(seen[0][0], PHOTO[50 : 50 + 128, 60 : 60 + 128])
+    assert len(seen) == 3
+    for square, mask in seen:
+        changed = (square != seen[0][0]).any(axis=2).reshape(16, 8, 16, 8).any(axis=(1, 3))
+        assert not (changed & ~mask).any()
+        assert np.array_equal(mask, record().mask)
 
 
 def test_only_the_most_promising_are_finished_and_judged_again(exchange, judged, monkeypatch):

@@ -2,7 +2,7 @@
 
 Drawing is cheap: one inversion of the original serves any number of nonces, because the
 part of the nonce that the inversion depends on stays as it is.  And most faces need not be
-finished: which way they look, and how old they seem, shows at a third of the way.
+finished: which way they look, how old they seem and how they are lit shows at a third of the way.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from faceseal.anonymizer.identity import IdentityGuard
 from faceseal.anonymizer.placing import Placed, stream_key
 from faceseal.anonymizer.sealed import Pixels
 from faceseal.envelope.header import NONCE_BYTES, PUBLIC_NONCE_BYTES, FaceRecord
+from faceseal.faces.light import find_light
 from faceseal.faces.looks import find_looks
 from faceseal.faces.pose import find_poses
 from faceseal.imagekey import ImageKey
@@ -36,6 +37,8 @@ ODDITY_OF_THE_OTHER_SEX = 1.0
 """The same of a face that looks like a woman's in a man's place, or a man's in a woman's."""
 ODDITY_OF_A_YEAR = 0.01
 """The same of a face that looks a year older or younger."""
+ODDITY_OF_A_LEVEL = 0.01
+"""The same of a face whose quarters are, on average, one of 255 levels away from the colour of the original's."""
 GLIMPSE = 0.75
 """The time at which faces are first judged; see docs/adr/0026-most-faces-are-judged-unfinished.md."""
 
@@ -93,8 +96,8 @@ def origins(placed: Sequence[Placed], key: ImageKey, exchange: Exchange) -> list
 def draw_best(sources: Sequence[Origin], exchange: Exchange, choice: Choice) -> list[Draw]:
     """For each origin, the least odd of a few faces; among those unlike enough, if any.
 
-    Odd is what the model finds surprising, what looks another way, and what seems older, younger,
-    or of the other sex.
+    Odd is what the model finds surprising, what looks another way, what seems older, younger, or
+    of the other sex, and what is lit or coloured otherwise.
     """
     best: dict[int, Draw] = {}
     pending = list(range(len(sources)))
@@ -138,8 +141,7 @@ def _draw_once(sources: Sequence[Origin], exchange: Exchange, choice: Choice) ->
 def _candidates(sources: Sequence[Origin], draws: int) -> list[_Candidate]:
     """`draws` in a row for each origin."""
     views = [source.placed.view for source in sources]
-    points = [_points_in_view(source.placed.face, source.placed.view) for source in sources]
-    own = _traits(views, points) if draws > 1 else np.zeros((len(sources), 0))
+    own = _traits(views, [source.placed.face for source in sources]) if draws > 1 else np.zeros((len(sources), 0))
     drawn = []
     for source, traits in zip(sources, own, strict=True):
         for _ in range(draws):
@@ -168,7 +170,7 @@ def _marks(
     """Of each face, how bad it is, to be compared: too alike, and how much so, or how odd; surprise: its logarithm."""
     squares = exchange.shown(latents, [one.face for one in drawn])
     made = [_in_view(one.placed.view, square) for one, square in zip(drawn, squares, strict=True)]
-    traits = _traits(made, [_points_in_view(one.face, one.placed.view) for one in drawn])
+    traits = _traits(made, [one.face for one in drawn])
     oddity = surprise + _difference(traits, np.stack([one.own for one in drawn]))
     likeness = [_likeness(one, shown, choice.guard) for one, shown in zip(drawn, made, strict=True)]
     return [(a > choice.bound, a if a > choice.bound else odd) for a, odd in zip(likeness, oddity, strict=True)]
@@ -183,16 +185,27 @@ def _least(marks: Sequence[tuple[bool, float]], group: int, count: int) -> list[
     ]
 
 
-def _traits(photos: Sequence[Pixels], points: Sequence[FloatArray]) -> FloatArray:
-    """Rotation vector, apparent sex and age (N, 5) of one face in each photo."""
-    return np.concatenate([find_poses(photos, points), find_looks(photos, points)], axis=1)
+def _traits(views: Sequence[Pixels], faces: Sequence[Face]) -> FloatArray:
+    """Rotation vector, apparent sex and age, and light (N, 17) of one face in the middle of each view."""
+    points = [_points_in_view(face, view) for face, view in zip(faces, views, strict=True)]
+    light = [find_light(_middle(view, len(face.square)), face.mask) for face, view in zip(faces, views, strict=True)]
+    return np.concatenate(
+        [find_poses(views, points), find_looks(views, points), np.reshape(light, (len(faces), 12))], axis=1
+    )
 
 
 def _difference(made: FloatArray, own: FloatArray) -> FloatArray:
-    """How much odder than the original (N,) faces are whose traits (N, 5) these are."""
-    turned = np.linalg.norm(made[:, :3] - own[:, :3], axis=1)
-    sex, years = np.abs(made[:, 3:] - own[:, 3:]).T
-    return np.asarray(ODDITY_OF_A_DEGREE * turned + ODDITY_OF_THE_OTHER_SEX * sex + ODDITY_OF_A_YEAR * years)
+    """How much odder than the original (N,) faces are whose traits (N, 17) these are."""
+    apart = made - own
+    turned = np.linalg.norm(apart[:, :3], axis=1)
+    sex, years = np.abs(apart[:, 3:5]).T
+    levels = np.linalg.norm(apart[:, 5:].reshape(-1, 4, 3), axis=2).mean(axis=1)
+    return np.asarray(
+        ODDITY_OF_A_DEGREE * turned
+        + ODDITY_OF_THE_OTHER_SEX * sex
+        + ODDITY_OF_A_YEAR * years
+        + ODDITY_OF_A_LEVEL * levels
+    )
 
 
 def _likeness(drawn: _Candidate, made: Pixels, guard: IdentityGuard | None) -> float:
@@ -201,6 +214,12 @@ def _likeness(drawn: _Candidate, made: Pixels, guard: IdentityGuard | None) -> f
     if guard is None or float(np.linalg.norm(points[1] - points[0])) < guard.smallest:
         return -math.inf
     return guard.likeness(view, made, points)
+
+
+def _middle(view: Pixels, side: int) -> Pixels:
+    """(side, side, 3)."""
+    margin = (len(view) - side) // 2
+    return view[margin : margin + side, margin : margin + side]
 
 
 def _in_view(view: Pixels, square: Pixels) -> Pixels:
