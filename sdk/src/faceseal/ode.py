@@ -79,6 +79,12 @@ class Glimpse:
         rows = torch.as_tensor(chosen, device=self.state.device)
         return Glimpse(self.state[rows], self.slope[rows], self.step, self.picture[rows])
 
+    def and_also(self, other: Glimpse) -> Glimpse:
+        """Of more pictures, glimpsed at the same step."""
+        pairs = ((self.state, other.state), (self.slope, other.slope), (self.picture, other.picture))
+        state, slope, picture = (torch.cat(pair) for pair in pairs)
+        return Glimpse(state, slope, self.step, picture)
+
 
 def told(before: float, time: float, shift: float) -> float:
     """The time that the network is told of in the step between `before` and `time`, whose state is at `time`.

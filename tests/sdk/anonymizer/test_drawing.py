@@ -1,3 +1,4 @@
+import random
 from dataclasses import replace
 from uuid import uuid4
 
@@ -43,6 +44,12 @@ def placed(face: FaceRecord, photo: np.ndarray = PHOTO) -> Placed:
 @pytest.fixture(scope="module")
 def exchange():
     return exchange_with(default_model(), replace(FAST.solver, steps=3), 1)
+
+
+@pytest.fixture(autouse=True)
+def _the_same_nonces_each_time(monkeypatch):
+    """With so few steps, about one nonce in a hundred brings nothing back, which is for `best_attempts` to see."""
+    monkeypatch.setattr(drawing.os, "urandom", random.Random(0).randbytes)
 
 
 @pytest.fixture
@@ -169,6 +176,42 @@ def test_a_face_that_promises_to_be_too_alike_is_not_finished(exchange, judged):
     choice = Choice(3, 1, 1, guard_that_says(0.9, 0.8, 0.1, 0.15))
     (draw,) = draw_best(origins([placed(record())], KEY, exchange), exchange, choice)
     assert (draw.likeness, draw.rounds) == (0.15, 1)
+
+
+def test_if_half_promise_to_be_too_alike_as_many_again_are_drawn_before_any_is_finished(exchange, monkeypatch):
+    guard = guard_that_says(0.9, 0.8, 0.1, 0.2, 0.7, 0.7, 0.2, 0.1, 0.25)
+    turns = [[0.0], [0.0, 0.0, 5.0, 4.0], [0.0], [0.0, 0.0, 1.0, 6.0]]
+    monkeypatch.setattr(drawing, "find_poses", lambda *_: np.outer(turns.pop(0), [1.0, 0.0, 0.0]))
+    glimpsed, finished = [], []
+    seen, finish = Exchange.seen, Exchange.finished
+    monkeypatch.setattr(Exchange, "seen", lambda self, one: glimpsed.append(seen(self, one)) or glimpsed[-1])
+    monkeypatch.setattr(Exchange, "finished", lambda *given: finished.append(finish(*given)) or finished[-1])
+    (draw,) = draw_best(origins([placed(record())], KEY, exchange), exchange, Choice(4, 1, 5, guard))
+    assert (draw.likeness, draw.rounds) == (0.25, 2)
+    assert not turns
+    ((latent,),) = finished
+    apart = np.abs(np.concatenate(glimpsed) - latent).mean(axis=(1, 2, 3))
+    assert apart.argmin() == 6
+    assert is_made_from(draw, latent, exchange)
+
+
+def test_one_photos_faces_are_drawn_again_each_by_itself(exchange, monkeypatch):
+    guard = guard_that_says(0.1, 0.2, 0.9, 0.8, 0.9, 0.2, 0.15, 0.25)
+    finished = []
+    finish = Exchange.finished
+    monkeypatch.setattr(Exchange, "finished", lambda *given: finished.append(finish(*given)) or finished[-1])
+    first, second = origins([placed(record()), placed(record())], KEY, exchange)
+    one, other = draw_best([first, second], exchange, Choice(2, 1, 5, guard))
+    assert [(draw.likeness, draw.rounds) for draw in (one, other)] == [(0.15, 1), (0.25, 2)]
+    ((mine, others),) = finished
+    assert is_made_from(one, mine, exchange)
+    assert is_made_from(other, others, exchange)
+
+
+def test_the_last_round_is_the_last_however_few_promise_to_be_unlike(exchange):
+    choice = Choice(2, 1, 2, guard_that_says(0.9, 0.8, 0.7, 0.6, 0.5))
+    (draw,) = draw_best(origins([placed(record())], KEY, exchange), exchange, choice)
+    assert (draw.likeness, draw.rounds) == (0.5, 2)
 
 
 def test_poses_are_looked_for_in_the_photo_with_each_face(exchange, monkeypatch):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ from faceseal.imagekey import ImageKey
 
 if TYPE_CHECKING:
     from faceseal.exchange import Exchange, Face, FloatArray
+    from faceseal.ode import Glimpse
 
 
 MOST_ROUNDS = 16
@@ -39,6 +40,8 @@ ODDITY_OF_A_YEAR = 0.01
 """The same of a face that looks a year older or younger."""
 ODDITY_OF_A_LEVEL = 0.01
 """The same of a face whose quarters are, on average, one of 255 levels away from the colour of the original's."""
+Mark = tuple[bool, float]
+"""How bad a face is, to be compared: whether it is too alike, and how much so, or else how odd."""
 GLIMPSE = 0.75
 """The time at which faces are first judged; see docs/adr/0026-most-faces-are-judged-unfinished.md."""
 
@@ -49,7 +52,8 @@ class Choice:
 
     draws: faces in a round; finished: of those, the most promising, which alone are generated to
     the end; rounds: at most, while none of a round is unlike enough; guard: which says what is
-    enough, None for any.
+    enough, None for anything.  If no more than half of a round promise to be, another is drawn
+    before the most promising of both are finished.
     """
 
     draws: int
@@ -100,15 +104,16 @@ def draw_best(sources: Sequence[Origin], exchange: Exchange, choice: Choice) -> 
     of the other sex, and what is lit or coloured otherwise.
     """
     best: dict[int, Draw] = {}
-    pending = list(range(len(sources)))
-    for number in range(1, choice.rounds + 1):
-        drawn = _draw_once([sources[index] for index in pending], exchange, choice)
+    rounds = dict.fromkeys(range(len(sources)), 0)
+    pending = list(rounds)
+    while pending:
+        left = [choice.rounds - rounds[index] for index in pending]
+        drawn = _draw_once([sources[index] for index in pending], exchange, choice, left)
         for index, draw in zip(pending, drawn, strict=True):
+            rounds[index] += draw.rounds
             nearer = best[index] if index in best and best[index].likeness <= draw.likeness else draw
-            best[index] = replace(nearer, rounds=number)
-        pending = [index for index in pending if best[index].likeness > choice.bound]
-        if not pending:
-            break
+            best[index] = replace(nearer, rounds=rounds[index])
+        pending = [i for i in pending if best[i].likeness > choice.bound and rounds[i] < choice.rounds]
     return [best[index] for index in range(len(sources))]
 
 
@@ -122,24 +127,69 @@ class _Candidate:
     own: FloatArray
 
 
-def _draw_once(sources: Sequence[Origin], exchange: Exchange, choice: Choice) -> list[Draw]:
-    drawn = _candidates(sources, choice.draws)
-    noise = np.stack([source.noise for source in sources]).repeat(choice.draws, axis=0)
-    mapped = exchange.mapped(noise, [one.face for one in drawn])
-    drawn, latents = _finished(drawn, mapped, exchange, choice)
+def _draw_once(sources: Sequence[Origin], exchange: Exchange, choice: Choice, left: Sequence[int]) -> list[Draw]:
+    """One round for each origin, or two; left: rounds that may still be drawn for each."""
+    drawn, latents, rounds = _finished(sources, exchange, choice, left)
     if choice.finished > 1:
         surprise = np.log(exchange.surprise(latents, [one.face for one in drawn]))
-        best = _least(_marks(drawn, latents, exchange, choice, surprise), choice.finished, 1)
+        marks = _marks(drawn, latents, exchange, choice, surprise)
+        best = _least(marks, _groups(len(sources), choice.finished), 1)
         drawn, latents = [drawn[index] for index in best], latents[best]
     squares = exchange.shown(latents, [one.face for one in drawn], carrying=True)
     return [
-        Draw(one.record, one.face, square, _likeness(one, _in_view(one.placed.view, square), choice.guard))
-        for one, square in zip(drawn, squares, strict=True)
+        Draw(one.record, one.face, square, _likeness(one, _in_view(one.placed.view, square), choice.guard), number)
+        for one, square, number in zip(drawn, squares, rounds, strict=True)
     ]
 
 
-def _candidates(sources: Sequence[Origin], draws: int) -> list[_Candidate]:
-    """`draws` in a row for each origin."""
+def _finished(
+    sources: Sequence[Origin], exchange: Exchange, choice: Choice, left: Sequence[int]
+) -> tuple[list[_Candidate], FloatArray, list[int]]:
+    """The `choice.finished` most promising faces for each origin in a row, their latents, and each origin's rounds."""
+    if choice.finished == choice.draws:
+        drawn, mapped = _candidates(sources, exchange, choice.draws)
+        return drawn, exchange.anonymous(mapped, [one.face for one in drawn]), [1] * len(sources)
+    looks, rounds = _glimpsed(sources, exchange, choice), [1] * len(sources)
+    groups = _groups(len(sources), choice.draws)
+    few = [i for i, group in enumerate(groups) if left[i] > 1 and _few(looks.marks[one] for one in group)]
+    if few:
+        again = _glimpsed([sources[index] for index in few], exchange, choice)
+        for index, group in zip(few, _groups(len(few), choice.draws), strict=True):
+            groups[index] += [len(looks.drawn) + other for other in group]
+            rounds[index] += 1
+        looks = looks.and_also(again)
+    promising = _least(looks.marks, groups, choice.finished)
+    kept = [looks.drawn[index] for index in promising]
+    return kept, exchange.finished(looks.seen.of(promising), [one.face for one in kept]), rounds
+
+
+@dataclass(frozen=True, eq=False)
+class _Looks:
+    """Faces on their way, and what is thought of each."""
+
+    drawn: list[_Candidate]
+    seen: Glimpse
+    marks: list[Mark]
+
+    def and_also(self, other: _Looks) -> _Looks:
+        return _Looks(self.drawn + other.drawn, self.seen.and_also(other.seen), self.marks + other.marks)
+
+
+def _glimpsed(sources: Sequence[Origin], exchange: Exchange, choice: Choice) -> _Looks:
+    """`choice.draws` in a row for each origin."""
+    drawn, mapped = _candidates(sources, exchange, choice.draws)
+    seen = exchange.glimpse(mapped, [one.face for one in drawn], GLIMPSE)
+    return _Looks(drawn, seen, _marks(drawn, exchange.seen(seen), exchange, choice, np.zeros(len(drawn))))
+
+
+def _few(marks: Iterable[Mark]) -> bool:
+    """Whether the guard leaves at most half of these faces, so that there is little to choose from."""
+    too_alike = [alike for alike, _ in marks]
+    return 2 * sum(too_alike) >= len(too_alike)
+
+
+def _candidates(sources: Sequence[Origin], exchange: Exchange, draws: int) -> tuple[list[_Candidate], FloatArray]:
+    """`draws` in a row for each origin, and the noise of each."""
     views = [source.placed.view for source in sources]
     own = _traits(views, [source.placed.face for source in sources]) if draws > 1 else np.zeros((len(sources), 0))
     drawn = []
@@ -147,27 +197,14 @@ def _candidates(sources: Sequence[Origin], draws: int) -> list[_Candidate]:
         for _ in range(draws):
             record = _redrawn(source.placed.record)
             drawn.append(_Candidate(source.placed, record, _under(source, record), traits))
-    return drawn
-
-
-def _finished(
-    drawn: list[_Candidate], noise: FloatArray, exchange: Exchange, choice: Choice
-) -> tuple[list[_Candidate], FloatArray]:
-    """The `choice.finished` most promising of each `choice.draws` in a row, and their latents."""
-    faces = [one.face for one in drawn]
-    if choice.finished == choice.draws:
-        return drawn, exchange.anonymous(noise, faces)
-    seen = exchange.glimpse(noise, faces, GLIMPSE)
-    marks = _marks(drawn, exchange.seen(seen), exchange, choice, np.zeros(len(drawn)))
-    promising = _least(marks, choice.draws, choice.finished)
-    kept = [drawn[index] for index in promising]
-    return kept, exchange.finished(seen.of(promising), [one.face for one in kept])
+    noise = np.stack([source.noise for source in sources]).repeat(draws, axis=0)
+    return drawn, exchange.mapped(noise, [one.face for one in drawn])
 
 
 def _marks(
     drawn: Sequence[_Candidate], latents: FloatArray, exchange: Exchange, choice: Choice, surprise: FloatArray
-) -> list[tuple[bool, float]]:
-    """Of each face, how bad it is, to be compared: too alike, and how much so, or how odd; surprise: its logarithm."""
+) -> list[Mark]:
+    """Of each face; surprise: its logarithm."""
     squares = exchange.shown(latents, [one.face for one in drawn])
     made = [_in_view(one.placed.view, square) for one, square in zip(drawn, squares, strict=True)]
     traits = _traits(made, [one.face for one in drawn])
@@ -176,13 +213,14 @@ def _marks(
     return [(a > choice.bound, a if a > choice.bound else odd) for a, odd in zip(likeness, oddity, strict=True)]
 
 
-def _least(marks: Sequence[tuple[bool, float]], group: int, count: int) -> list[int]:
-    """Indices of the `count` least of each `group` in a row."""
-    return [
-        index
-        for first in range(0, len(marks), group)
-        for index in sorted(range(first, first + group), key=marks.__getitem__)[:count]
-    ]
+def _least(marks: Sequence[Mark], groups: Sequence[Sequence[int]], count: int) -> list[int]:
+    """Indices of the `count` least of each group of indices."""
+    return [index for group in groups for index in sorted(group, key=marks.__getitem__)[:count]]
+
+
+def _groups(count: int, size: int) -> list[list[int]]:
+    """Indices of `size` in a row, `count` times."""
+    return [list(range(first, first + size)) for first in range(0, count * size, size)]
 
 
 def _traits(views: Sequence[Pixels], faces: Sequence[Face]) -> FloatArray:
