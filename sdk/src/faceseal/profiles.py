@@ -31,9 +31,9 @@ class Profile:
 
 GUIDED = Guidance(1.6, 0.75, 0.2, 0.3)
 """See docs/adr/0023-anonymized-faces-are-guided.md, 0025-the-network-is-told-of-less-noise.md."""
-FAST = Profile("fast", SolverRecord(8, 0.07, 1.0, 5e-4, 8), 28.0, 4, 4, 2, GUIDED)
-DEFAULT = Profile("default", SolverRecord(10, 0.07, 1.0, 2e-4, 12), 32.0, 4, 8, 2, GUIDED)
-BEST = Profile("best", SolverRecord(24, 0.07, 1.0, 1e-4, 12), 34.0, 6, 16, 4, GUIDED)
+FAST = Profile("fast", SolverRecord(8, 0.07, 1.0, 5e-4, 8), 28.0, 8, 4, 2, GUIDED)
+DEFAULT = Profile("default", SolverRecord(10, 0.07, 1.0, 2e-4, 12), 32.0, 8, 8, 2, GUIDED)
+BEST = Profile("best", SolverRecord(24, 0.07, 1.0, 1e-4, 12), 34.0, 8, 16, 4, GUIDED)
 PROFILES = {profile.name: profile for profile in (FAST, DEFAULT, BEST)}
 
 
